@@ -1,0 +1,108 @@
+// AddressSpace: one guest page table, edited by the host. Mechanism only: what a mapping means
+// (VMA, copy-on-write, file) is the sentry's business; page tables are nevertheless the only
+// record of which frame is where, as in Linux.
+//
+// Rules 1 to 5 of host-facts live behind this interface (rule 2 in GuestMemory::Invalidate):
+// entries are written atomically with Accessed and Dirty preset; leaves that are removed,
+// downgraded or repointed are invalidated before the call returns; a 2 MiB leaf is split into 512
+// entries before one of them changes; page-table frames are invalidated before they are freed.
+//
+// Leaves carry two software bits the caller may use: kSoftCow and kSoftShared.
+//
+// References: AddressSpace never takes or drops references on the frames it maps. The caller takes
+// one per leaf page before Map and drops those reported by Unmap's callback. Page-table frames are
+// AddressSpace's own.
+//
+// Addresses: user range only, [0, kUserEnd). The platform's own mappings (trampoline, descriptor
+// tables) are installed through PlatformMappings by platform/kvm and cannot be reached by the
+// other methods.
+//
+// Threads: the caller serialises all calls on one AddressSpace (the sentry's mm lock); Lookup may
+// run concurrently with Lookup. vCPUs may run on the tables at any time.
+#ifndef RINGFENCE_PLATFORM_MEM_ADDRESS_SPACE_H_
+#define RINGFENCE_PLATFORM_MEM_ADDRESS_SPACE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/functional/function_ref.h"
+#include "platform/base/addr.h"
+#include "platform/base/result.h"
+#include "platform/mem/guest_memory.h"
+
+namespace ringfence::platform {
+
+// End of the range that applications can use: TASK_SIZE of x86-64 with 4-level paging.
+inline constexpr VirtAddr kUserEnd{0x7ffffffff000};
+
+struct Leaf {
+  Frame frame;             // frame of this very page, also inside a 2 MiB leaf
+  Prot prot;               // as in the page table (write = hardware-writable now)
+  bool soft_cow = false;   // write faults must copy if the frame is shared
+  bool soft_shared = false;
+  bool huge = false;       // mapped by a 2 MiB entry
+};
+
+class AddressSpace {
+ public:
+  // ENOMEM when no frame is left for the root.
+  static Result<std::unique_ptr<AddressSpace>> Create(GuestMemory* memory);
+  virtual ~AddressSpace() = default;
+
+  struct MapOptions {
+    Prot prot;
+    bool soft_cow = false;
+    bool soft_shared = false;
+  };
+  // Maps run.count pages from `va` to the run; any leaf that was there must have been unmapped
+  // (checked: EEXIST, nothing changed). Uses 2 MiB entries where va and frame are both aligned and
+  // at least 512 pages remain. ENOMEM: nothing is mapped.
+  virtual Result<void> Map(VirtAddr va, FrameRun run, const MapOptions& options) = 0;
+
+  // Points the one page at `va`, mapped or not, to `frame`. The old leaf's frame, if any, is
+  // returned after it has been invalidated; its reference is now the caller's to drop. ENOMEM.
+  virtual Result<std::optional<Frame>> Replace(VirtAddr va, Frame frame,
+                                               const MapOptions& options) = 0;
+
+  // Removes every leaf in the range; calls `dropped` once per run of frames after invalidation.
+  // ENOMEM only when a 2 MiB entry that straddles an edge cannot be split: nothing changed.
+  using DroppedFn = absl::FunctionRef<void(FrameRun run)>;
+  virtual Result<void> Unmap(VirtRange range, DroppedFn dropped) = 0;
+
+  // Sets the protection of present leaves. Where `prot` would make a soft_cow leaf writable it
+  // stays read-only. Only downgrades are invalidated. ENOMEM as in Unmap.
+  virtual Result<void> Protect(VirtRange range, Prot prot) = 0;
+
+  // The leaf that maps the page of `va`.
+  virtual std::optional<Leaf> Lookup(VirtAddr va) const = 0;
+
+  // Calls `visit` for each run of present leaves with equal attributes and consecutive frames.
+  using VisitFn = absl::FunctionRef<void(VirtAddr va, FrameRun run, const Leaf& attributes)>;
+  virtual void Visit(VirtRange range, VisitFn visit) const = 0;
+
+  // fork: maps into `child` what is mapped here in `range`, same frames. With `cow`, writable or
+  // soft_cow leaves become read-only and soft_cow on both sides (one invalidation for all that
+  // were writable). Takes one reference for each leaf the child gets. ENOMEM: the child may hold a
+  // part; the caller destroys it.
+  virtual Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) = 0;
+
+  // Bytes of page-table frames in use.
+  virtual uint64_t TableBytes() const = 0;
+
+  // Address of the root table for CR3 / TTBR0.
+  virtual uint64_t RootPhys() const = 0;
+
+  // Number that no other AddressSpace of this process ever had.
+  virtual uint64_t Id() const = 0;
+
+  // For platform/kvm only: maps one page outside the user range. `user` = reachable from ring 3.
+  // The frame's reference becomes the address space's. ENOMEM.
+  virtual Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) = 0;
+  // For platform/kvm only: shares the kernel part (top-level entry) that every root points to.
+  virtual void SetKernelTable(Frame table) = 0;
+};
+
+}  // namespace ringfence::platform
+
+#endif  // RINGFENCE_PLATFORM_MEM_ADDRESS_SPACE_H_

@@ -1,0 +1,42 @@
+// Mappable: something whose pages can be mapped (the address_space of Linux): a tmpfs file, a
+// file of the gofer, shared anonymous memory. Implemented in fs/ and mm/, used by MemoryManager.
+#ifndef RINGFENCE_SENTRY_MM_MAPPABLE_H_
+#define RINGFENCE_SENTRY_MM_MAPPABLE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "platform/base/addr.h"
+#include "platform/base/result.h"
+
+namespace ringfence::sentry {
+
+class MemoryManager;
+
+class Mappable {
+ public:
+  virtual ~Mappable() = default;
+
+  // Frames that hold the object's pages [page, page + count), count >= 1, as far as they are
+  // consecutive; one reference per frame is the caller's. kWrite means a shared writable mapping
+  // wants them. EFAULT when `page` is past the end (the guest gets SIGBUS), ENOMEM, EIO.
+  // Never calls back into MemoryManager.
+  virtual Result<FrameRun> GetFrames(uint64_t page, uint64_t count, Access access) = 0;
+
+  // The MemoryManager tells which of its ranges show the object, so that truncation can find
+  // them: the object calls MemoryManager::ZapMappable on each when pages go away. `page` is the
+  // object's page at range.start. Called with the mm lock held: take only leaf locks.
+  virtual void AddMapping(MemoryManager* mm, VirtRange range, uint64_t page) = 0;
+  virtual void RemoveMapping(MemoryManager* mm, VirtRange range, uint64_t page) = 0;
+
+  // For /proc/PID/maps and for shared futex keys.
+  virtual std::string MappedName() const = 0;  // path; "" for none
+  virtual uint64_t DeviceId() const { return 0; }
+  virtual uint64_t InodeNumber() const { return 0; }
+};
+using MappableRef = std::shared_ptr<Mappable>;
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_MM_MAPPABLE_H_

@@ -1,0 +1,106 @@
+// File: an open file description (open(2), "file" of Linux): what descriptors refer to.
+//
+// Nothing here blocks: operations that cannot go on return EAGAIN and WaitQueue()/Poll() say when
+// to try again. The syscall layer turns that into blocking for descriptors without O_NONBLOCK.
+// Operations that need the gofer or the disk call ctx.RequireBlocking() before the first effect.
+//
+// Threads: any. The offset of seekable files is guarded by a mutex of the File.
+#ifndef RINGFENCE_SENTRY_VFS_FILE_H_
+#define RINGFENCE_SENTRY_VFS_FILE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/synchronization/mutex.h"
+#include "platform/base/result.h"
+#include "sentry/base/call_context.h"
+#include "sentry/base/wait_queue.h"
+#include "sentry/mm/mappable.h"
+#include "sentry/mm/user_io.h"
+#include "sentry/vfs/stat.h"
+
+namespace ringfence::sentry {
+
+class Dentry;
+class Inode;
+using DentryRef = std::shared_ptr<Dentry>;
+using InodeRef = std::shared_ptr<Inode>;
+
+struct DirEntry {
+  uint64_t ino;
+  int64_t next_offset;  // where the entry after this one starts (d_off)
+  uint8_t type;         // DT_*
+  std::string name;
+};
+
+class File {
+ public:
+  // `flags`: access mode and status flags of open(2) (O_RDWR, O_APPEND, O_NONBLOCK, O_PATH, ...).
+  explicit File(uint32_t flags) : flags_(flags) {}
+  virtual ~File() = default;
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  // --- data ---
+  // At the file's own offset when `offset` is null (and moves it), else at *offset (pread; ESPIPE
+  // when not seekable). EBADF is checked by the caller from flags(). EAGAIN: would block.
+  virtual Result<size_t> Read(const CallContext& ctx, UserIo& io, const int64_t* offset) = 0;
+  virtual Result<size_t> Write(const CallContext& ctx, UserIo& io, const int64_t* offset) = 0;
+  // lseek(2), all of SEEK_*; ESPIPE by default.
+  virtual Result<int64_t> Seek(const CallContext& ctx, int64_t offset, int whence);
+
+  // Calls `emit` for entries from the directory position on until it returns false (that entry is
+  // not consumed). ENOTDIR by default.
+  using EmitFn = absl::FunctionRef<bool(const DirEntry&)>;
+  virtual Result<void> ReadDir(const CallContext& ctx, EmitFn emit);
+
+  // --- attributes and the rest; defaults go to the inode or give the errno Linux gives ---
+  virtual Result<Attributes> GetAttr(const CallContext& ctx);
+  virtual Result<void> Truncate(const CallContext& ctx, uint64_t size);         // EINVAL
+  virtual Result<void> Allocate(const CallContext& ctx, int mode, int64_t offset,
+                                int64_t length);                                // ENODEV
+  virtual Result<void> Sync(const CallContext& ctx, bool data_only);            // EINVAL
+  virtual Result<int64_t> Ioctl(const CallContext& ctx, MemoryManager& mm, uint32_t command,
+                                uint64_t arg);                                  // ENOTTY
+  // What mmap maps; ENODEV when the file cannot be mapped.
+  virtual Result<MappableRef> GetMappable(const CallContext& ctx, bool shared_write);
+
+  // --- readiness ---
+  virtual EventMask Poll();                    // default: always readable and writable
+  virtual WaitQueue* wait_queue() { return nullptr; }  // null: readiness never changes
+
+  // Called when the last descriptor of a table that refers to it is closed (flush), before the
+  // reference goes: releases POSIX locks of `owner` and the like.
+  virtual void Flush(uint64_t owner) { (void)owner; }
+
+  // --- identity ---
+  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+  void SetStatusFlags(uint32_t flags);         // F_SETFL: only the bits that may change
+  bool nonblocking() const;
+  bool readable() const;
+  bool writable() const;
+  // Where it was opened; null for pipes, sockets and anonymous files.
+  const DentryRef& dentry() const { return dentry_; }
+  void SetDentry(DentryRef dentry) { dentry_ = std::move(dentry); }
+  InodeRef inode() const;
+  // "pipe:[5]", "anon_inode:[eventfd]": the target of /proc/PID/fd links when dentry() is null.
+  virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
+  virtual bool IsTty() const { return false; }
+
+ protected:
+  absl::Mutex offset_mutex_;
+  int64_t offset_ ABSL_GUARDED_BY(offset_mutex_) = 0;
+
+ private:
+  std::atomic<uint32_t> flags_;
+  DentryRef dentry_;
+};
+using FileRef = std::shared_ptr<File>;
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_VFS_FILE_H_
