@@ -1,0 +1,43 @@
+# make demo and make test do all the set-up on a fresh Debian 12 machine (root or sudo).
+SHELL := /bin/bash
+BAZEL ?= bazel
+
+.PHONY: help deps build demo test check bench lab-x86 clean
+
+help:
+	@echo 'make demo      build, then run a program on the sandbox'"'"'s own kernel'
+	@echo 'make build     build the CLI and leave it at out/ringfence'
+	@echo 'make test      all tests: unit, end to end, lab; PART=quick|long|lab for one part'
+	@echo 'make check     format, clang thread-safety, clang-tidy, layering, file sizes'
+	@echo 'make bench     ratios to native; leaves out/bench'
+	@echo 'make lab-x86   the smoke tests on hardware-KVM semantics, under QEMU TCG'
+	@echo 'make clean     remove what was built'
+
+deps:
+	@tools/install-deps
+
+build: deps
+	$(BAZEL) build //runtime/main:ringfence
+	@mkdir -p out
+	@cp -f bazel-bin/runtime/main/ringfence out/ringfence.new
+	@chmod 755 out/ringfence.new
+	@mv -f out/ringfence.new out/ringfence
+
+demo: build
+	@tools/demo
+
+test: deps
+	@tools/run-tests $(if $(PART),--part $(PART))
+
+check: deps
+	@tools/check
+
+bench: build
+	@tools/bench
+
+lab-x86: build
+	@test/lab/run-x86
+
+clean:
+	rm -rf out
+	$(BAZEL) clean
