@@ -71,7 +71,11 @@ class Context {
     bool single_step = false;    // reserved for ptrace
   };
   // Runs the guest from `state` (all of it) on `space` until an Exit; `state` then holds the
-  // registers of the guest. The vCPU is kept for the next Switch while nobody else needs it.
+  // registers of the guest, also fs_base and gs_base, which guests change without a call
+  // (WRFSBASE). The vCPU is kept for the next Switch while nobody else needs it.
+  //
+  // A caller that changes FPU state between exits uses LoadFpu. A SyscallExit is answered by
+  // setting rax and calling Switch again; leaving everything else alone is the fast path.
   virtual Exit Switch(AddressSpace& space, ArchState& state, const SwitchOptions& options) = 0;
 
   // x87/SSE/AVX state of the task.
