@@ -19,19 +19,21 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   using ValueType = T;
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(runtime/explicit)
-  Result(Errno error) : state_(std::in_place_index<1>, error) {}         // NOLINT(runtime/explicit)
+  // Not explicit: `return value;` and `return Errno::kX;` are the point.
+  constexpr Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
+  constexpr Result(Errno error)
+      : state_(std::in_place_index<1>, error) {}  // NOLINT(runtime/explicit)
 
-  bool ok() const { return state_.index() == 0; }
-  Errno error() const { return *std::get_if<1>(&state_); }
-  T& value() & { return *std::get_if<0>(&state_); }
-  const T& value() const& { return *std::get_if<0>(&state_); }
-  T&& value() && { return std::move(*std::get_if<0>(&state_)); }
-  T value_or(T other) const { return ok() ? value() : other; }
-  T& operator*() { return value(); }
-  const T& operator*() const { return value(); }
-  T* operator->() { return &value(); }
-  const T* operator->() const { return &value(); }
+  constexpr bool ok() const { return state_.index() == 0; }
+  constexpr Errno error() const { return *std::get_if<1>(&state_); }
+  constexpr T& value() & { return *std::get_if<0>(&state_); }
+  constexpr const T& value() const& { return *std::get_if<0>(&state_); }
+  constexpr T&& value() && { return std::move(*std::get_if<0>(&state_)); }
+  constexpr T value_or(T other) const { return ok() ? value() : other; }
+  constexpr T& operator*() { return value(); }
+  constexpr const T& operator*() const { return value(); }
+  constexpr T* operator->() { return &value(); }
+  constexpr const T* operator->() const { return &value(); }
 
  private:
   std::variant<T, Errno> state_;
@@ -41,11 +43,11 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   using ValueType = void;
-  Result() = default;
-  Result(Errno error) : error_(error) {}  // NOLINT(runtime/explicit)
-  bool ok() const { return error_ == Errno{}; }
-  Errno error() const { return error_; }
-  void value() const {}
+  constexpr Result() = default;
+  constexpr Result(Errno error) : error_(error) {}
+  constexpr bool ok() const { return error_ == Errno{}; }
+  constexpr Errno error() const { return error_; }
+  constexpr void value() const {}
 
  private:
   Errno error_{};
@@ -56,20 +58,20 @@ inline Result<void> Ok() { return {}; }
 }  // namespace ringfence
 
 // GNU statement expressions; both compilers we build with have them.
-#define TRY(...)                                    \
-  __extension__({                                   \
-    auto ringfence_result = (__VA_ARGS__);          \
-    if (!ringfence_result.ok()) [[unlikely]]        \
-      return ringfence_result.error();              \
-    std::move(ringfence_result).value();            \
+#define TRY(...)                             \
+  __extension__({                            \
+    auto ringfence_result = (__VA_ARGS__);   \
+    if (!ringfence_result.ok()) [[unlikely]] \
+      return ringfence_result.error();       \
+    std::move(ringfence_result).value();     \
   })
 
-#define MUST(...)                                   \
-  __extension__({                                   \
-    auto ringfence_result = (__VA_ARGS__);          \
-    if (!ringfence_result.ok()) [[unlikely]]        \
-      std::abort();                                 \
-    std::move(ringfence_result).value();            \
+#define MUST(...)                            \
+  __extension__({                            \
+    auto ringfence_result = (__VA_ARGS__);   \
+    if (!ringfence_result.ok()) [[unlikely]] \
+      std::abort();                          \
+    std::move(ringfence_result).value();     \
   })
 
 #endif  // RINGFENCE_PLATFORM_BASE_RESULT_H_
