@@ -1,0 +1,1 @@
+$P/odd_instructions

@@ -1,0 +1,2 @@
+# stdin: one\ntwo\nthree\n
+read a; echo "first: $a"; cat | tac

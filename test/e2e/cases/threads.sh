@@ -1,0 +1,2 @@
+# timeout: 120
+$P/threads64
