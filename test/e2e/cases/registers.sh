@@ -1,0 +1,2 @@
+# timeout: 200
+$P/registers
