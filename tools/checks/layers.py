@@ -11,6 +11,7 @@ _LAYERS = [
     ["platform"],
     ["gofer/wire", "gofer/client"],
     ["gofer/server", "gofer/jail", "gofer"],
+    ["sentry/base"],
     ["sentry/arch"],
     ["sentry/mm"],
     ["sentry/vfs"],
