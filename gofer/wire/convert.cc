@@ -1,0 +1,128 @@
+#include "gofer/wire/convert.h"
+
+#include <sys/stat.h>
+
+namespace ringfence::gofer {
+namespace {
+
+constexpr uint32_t kNanosecondsPerSecond = 1'000'000'000;
+constexpr int32_t kMaxErrno = 133;  // EHWPOISON, the last of asm-generic/errno.h
+
+void ToWire(const Time& in, wire::Time* out) {
+  out->set_sec(in.sec);
+  out->set_nsec(in.nsec);
+}
+
+Result<Time> FromWire(const wire::Time& in) {
+  if (in.nsec() >= kNanosecondsPerSecond) return Errno::kIO;
+  return Time{.sec = in.sec(), .nsec = in.nsec()};
+}
+
+bool IsValidMode(uint32_t mode) {
+  if ((mode & ~uint32_t{S_IFMT | 07777}) != 0) return false;
+  switch (mode & S_IFMT) {
+    case S_IFREG:
+    case S_IFDIR:
+    case S_IFLNK:
+    case S_IFCHR:
+    case S_IFBLK:
+    case S_IFIFO:
+    case S_IFSOCK:
+    case 0:  // EntryDetail::kNames on a file system that does not tell
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+bool IsValidComponent(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxNameLength && name != "." && name != ".." &&
+         name.find('/') == name.npos && name.find('\0') == name.npos;
+}
+
+void ToWire(const Attributes& in, wire::Attributes* out) {
+  out->set_dev(in.dev);
+  out->set_ino(in.ino);
+  out->set_mode(in.mode);
+  out->set_nlink(in.nlink);
+  out->set_uid(in.uid);
+  out->set_gid(in.gid);
+  out->set_rdev(in.rdev);
+  out->set_size(in.size);
+  out->set_blocks(in.blocks);
+  out->set_blksize(in.blksize);
+  ToWire(in.atime, out->mutable_atime());
+  ToWire(in.mtime, out->mutable_mtime());
+  ToWire(in.ctime, out->mutable_ctime());
+  ToWire(in.btime, out->mutable_btime());
+}
+
+void ToWire(const FsAttributes& in, wire::StatFsReply* out) {
+  out->set_type(in.type);
+  out->set_bsize(in.bsize);
+  out->set_blocks(in.blocks);
+  out->set_bfree(in.bfree);
+  out->set_bavail(in.bavail);
+  out->set_files(in.files);
+  out->set_ffree(in.ffree);
+  out->set_namelen(in.namelen);
+  out->set_frsize(in.frsize);
+  out->set_flags(in.flags);
+  out->set_fsid(in.fsid);
+}
+
+void ToWire(const Node& in, wire::Node* out) {
+  out->set_id(in.id);
+  ToWire(in.attr, out->mutable_attr());
+}
+
+Result<Attributes> FromWire(const wire::Attributes& in) {
+  if (!IsValidMode(in.mode())) return Errno::kIO;
+  Attributes out = {.dev = in.dev(),
+                    .ino = in.ino(),
+                    .mode = in.mode(),
+                    .nlink = in.nlink(),
+                    .uid = in.uid(),
+                    .gid = in.gid(),
+                    .rdev = in.rdev(),
+                    .size = in.size(),
+                    .blocks = in.blocks(),
+                    .blksize = in.blksize(),
+                    .atime = {},
+                    .mtime = {},
+                    .ctime = {},
+                    .btime = {}};
+  out.atime = TRY(FromWire(in.atime()));
+  out.mtime = TRY(FromWire(in.mtime()));
+  out.ctime = TRY(FromWire(in.ctime()));
+  out.btime = TRY(FromWire(in.btime()));
+  return out;
+}
+
+Result<Node> FromWire(const wire::Node& in) {
+  if (in.id() == 0 || (in.attr().mode() & S_IFMT) == 0) return Errno::kIO;
+  return Node{.id = in.id(), .attr = TRY(FromWire(in.attr()))};
+}
+
+FsAttributes FromWire(const wire::StatFsReply& in) {
+  return {.type = in.type(),
+          .bsize = in.bsize(),
+          .blocks = in.blocks(),
+          .bfree = in.bfree(),
+          .bavail = in.bavail(),
+          .files = in.files(),
+          .ffree = in.ffree(),
+          .namelen = in.namelen(),
+          .frsize = in.frsize(),
+          .flags = in.flags(),
+          .fsid = in.fsid()};
+}
+
+Errno ErrnoFromWire(int32_t error) {
+  if (error < 0 || error > kMaxErrno) return Errno::kIO;
+  return static_cast<Errno>(error);
+}
+
+}  // namespace ringfence::gofer

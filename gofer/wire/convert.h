@@ -1,0 +1,32 @@
+// Between the protobufs of proto/gofer and the types of gofer/client/client.h. The directions that
+// read a protobuf check what they read: it was written by the other side of a trust boundary.
+#ifndef RINGFENCE_GOFER_WIRE_CONVERT_H_
+#define RINGFENCE_GOFER_WIRE_CONVERT_H_
+
+#include <string_view>
+
+#include "gofer/client/client.h"
+#include "platform/base/result.h"
+#include "proto/gofer/gofer.pb.h"
+
+namespace ringfence::gofer {
+
+// May `name` stand for one step of a path? 1 to kMaxNameLength bytes, no '/' and no NUL, neither
+// "." nor "..".
+bool IsValidComponent(std::string_view name);
+
+void ToWire(const Attributes& in, wire::Attributes* out);
+void ToWire(const FsAttributes& in, wire::StatFsReply* out);
+void ToWire(const Node& in, wire::Node* out);
+
+// EIO: an impossible value (file type, permission bits, nanoseconds, node 0).
+Result<Attributes> FromWire(const wire::Attributes& in);
+Result<Node> FromWire(const wire::Node& in);
+FsAttributes FromWire(const wire::StatFsReply& in);
+
+// An error number of a reply as Errno{} or an errno a guest may see; others become EIO.
+Errno ErrnoFromWire(int32_t error);
+
+}  // namespace ringfence::gofer
+
+#endif  // RINGFENCE_GOFER_WIRE_CONVERT_H_
