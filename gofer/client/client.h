@@ -55,7 +55,7 @@ struct Attributes {
   uint32_t uid = 0, gid = 0;
   uint64_t rdev = 0, size = 0, blocks = 0;  // blocks of 512 bytes
   uint32_t blksize = 4096;
-  Time atime, mtime, ctime, btime;
+  Time atime{}, mtime{}, ctime{}, btime{};
 };
 
 // As statfs(2).
@@ -66,7 +66,7 @@ struct FsAttributes {
 
 struct Node {
   NodeId id = 0;
-  Attributes attr;
+  Attributes attr{};
 };
 
 struct WalkResult {
@@ -94,7 +94,7 @@ struct DirectoryEntry {
   std::string name;     // any bytes but NUL and '/'; "." and ".." are left out
   int64_t next_cookie;  // ReadDir from here starts after this entry
   NodeId id = 0;        // kNodes only, and only where the entry still existed
-  Attributes attr;
+  Attributes attr{};
 };
 
 struct DirectoryPage {

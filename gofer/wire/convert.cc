@@ -89,11 +89,7 @@ Result<Attributes> FromWire(const wire::Attributes& in) {
                     .rdev = in.rdev(),
                     .size = in.size(),
                     .blocks = in.blocks(),
-                    .blksize = in.blksize(),
-                    .atime = {},
-                    .mtime = {},
-                    .ctime = {},
-                    .btime = {}};
+                    .blksize = in.blksize()};
   out.atime = TRY(FromWire(in.atime()));
   out.mtime = TRY(FromWire(in.mtime()));
   out.ctime = TRY(FromWire(in.ctime()));
