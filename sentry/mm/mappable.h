@@ -30,6 +30,17 @@ class Mappable {
   virtual void AddMapping(MemoryManager* mm, VirtRange range, uint64_t page) = 0;
   virtual void RemoveMapping(MemoryManager* mm, VirtRange range, uint64_t page) = 0;
 
+  // How many pages around a fault may be asked for in one GetFrames. Objects that would have to
+  // make pages for it answer with a small number.
+  virtual uint64_t FaultAround() const { return kPagesPerHuge; }
+
+  // msync(2) MS_SYNC of a shared mapping: what was written to these pages is on stable storage
+  // when it returns. Called without the mm lock. EIO.
+  virtual Result<void> SyncPages(uint64_t page, uint64_t count) {
+    (void)page, (void)count;
+    return Ok();
+  }
+
   // For /proc/PID/maps and for shared futex keys.
   virtual std::string MappedName() const = 0;  // path; "" for none
   virtual uint64_t DeviceId() const { return 0; }

@@ -70,8 +70,17 @@ struct FutexKey {
 
 class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
  public:
+  struct Options {
+    bool randomize = true;  // mmap base; off for personality(2) ADDR_NO_RANDOMIZE
+    // RLIMIT_STACK of the program: Linux keeps this much room between the stack and mmap_base.
+    uint64_t stack_limit = uint64_t{8} << 20;
+  };
   // Empty address space. ENOMEM.
-  static Result<std::shared_ptr<MemoryManager>> Create(platform::Platform* platform);
+  static Result<std::shared_ptr<MemoryManager>> Create(platform::Platform* platform,
+                                                       const Options& options);
+  static Result<std::shared_ptr<MemoryManager>> Create(platform::Platform* platform) {
+    return Create(platform, Options{});
+  }
   virtual ~MemoryManager() = default;
 
   // Copy for fork(2): private memory copy-on-write, shared memory shared. ENOMEM.
@@ -84,8 +93,17 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
   virtual Result<VirtAddr> Remap(VirtAddr old_addr, uint64_t old_size, uint64_t new_size,
                                  uint32_t flags, VirtAddr new_addr) = 0;
   virtual Result<void> Advise(VirtAddr addr, uint64_t length, int advice) = 0;
+  // One byte per page; at most kMincoreMax pages a call, so that callers go in steps.
+  static constexpr uint64_t kMincoreMax = 65536;
   virtual Result<std::vector<uint8_t>> Mincore(VirtAddr addr, uint64_t length) = 0;
   virtual Result<void> Sync(VirtAddr addr, uint64_t length, int flags) = 0;
+  // mlock(2) family. Pages are faulted in unless on_fault; nothing is ever swapped, so the rest is
+  // accounting. ENOMEM (hole, RLIMIT_MEMLOCK), EAGAIN. LockAll takes MCL_* bits (EINVAL).
+  enum class LockMode { kNow, kOnFault };
+  virtual Result<void> Lock(VirtAddr addr, uint64_t length, LockMode mode) = 0;
+  virtual Result<void> Unlock(VirtAddr addr, uint64_t length) = 0;
+  virtual Result<void> LockAll(int flags) = 0;
+  virtual Result<void> UnlockAll() = 0;
   // brk(2) as the kernel does it: returns the new break, or the old one when it cannot move.
   virtual VirtAddr Brk(VirtAddr addr) = 0;
   virtual void SetBrkStart(VirtAddr addr) = 0;
@@ -142,14 +160,17 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
     uint64_t address_space = kUnlimited;  // RLIMIT_AS
     uint64_t data = kUnlimited;           // RLIMIT_DATA
     uint64_t stack = uint64_t{8} << 20;   // RLIMIT_STACK
+    uint64_t locked = kUnlimited;         // RLIMIT_MEMLOCK; unlimited with CAP_IPC_LOCK
   };
   virtual void SetLimits(const Limits& limits) = 0;
 
   // What execve recorded, for /proc and prctl(PR_SET_MM is not offered).
   struct ImageInfo {
     VirtAddr arg_start, arg_end, env_start, env_end, code_start, code_end, stack_start, vdso;
+    VirtAddr data_start, data_end;
     std::vector<uint64_t> auxv;
     std::string exe_path;
+    std::shared_ptr<void> exe_file;  // the executable's File: keeps /proc/PID/exe alive
   };
   virtual void SetImageInfo(ImageInfo info) = 0;
   virtual ImageInfo GetImageInfo() const = 0;
