@@ -23,6 +23,12 @@ class [[nodiscard]] Result {
   constexpr Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}
   constexpr Result(Errno error)
       : state_(std::in_place_index<1>, error) {}  // NOLINT(runtime/explicit)
+  // What converts to T, so that a unique_ptr to a derived class can be returned.
+  template <typename U>
+  requires(std::is_convertible_v<U&&, T> && !std::is_same_v<std::remove_cvref_t<U>, T> &&
+           !std::is_same_v<std::remove_cvref_t<U>, Result> &&
+           !std::is_same_v<std::remove_cvref_t<U>, Errno>) constexpr Result(U&& value)
+      : state_(std::in_place_index<0>, std::forward<U>(value)) {}
 
   constexpr bool ok() const { return state_.index() == 0; }
   constexpr Errno error() const { return *std::get_if<1>(&state_); }

@@ -1,0 +1,38 @@
+// The debug log: leveled lines to one file descriptor, or nowhere.
+//
+//   Log(kWarning, "slot ", n, " refused: ", ErrnoName(e));
+//
+// Arguments are those of absl::StrCat and are evaluated always, formatted only when the level is
+// on. A line is one write(2), so lines of several threads do not mix. Bytes that are not printable
+// ASCII become '?': the text may come from the guest. SetLogFd is called once, before threads
+// start; a log that cannot be written is ignored. Not for signal handlers (StrCat allocates);
+// LogLine itself does not allocate.
+#ifndef RINGFENCE_PLATFORM_BASE_LOG_H_
+#define RINGFENCE_PLATFORM_BASE_LOG_H_
+
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+
+namespace ringfence {
+
+enum LogLevel : int { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
+
+// Logs from `minimum` up to `fd` (not owned); fd -1 turns logging off, which is the default.
+void SetLogFd(int fd, LogLevel minimum = kInfo);
+bool LogEnabled(LogLevel level);
+
+// Writes "<level> <seconds since boot> <host tid> <text>\n"; text beyond 1000 bytes is cut.
+// Async-signal-safe.
+void LogLine(LogLevel level, std::string_view text);
+
+template <typename... Args>
+void Log(LogLevel level, const Args&... args) {
+  if (!LogEnabled(level)) return;
+  std::string text = absl::StrCat(args...);
+  LogLine(level, std::string_view(text.data(), text.size()));
+}
+
+}  // namespace ringfence
+
+#endif  // RINGFENCE_PLATFORM_BASE_LOG_H_
