@@ -1,0 +1,96 @@
+// Futexes (futex(2), get_robust_list(2)).
+//
+// Model: a fixed table of buckets, each with its lock and a list of waiters; a key (private: mm and
+// address, shared: object and offset) hashes to a bucket. A waiter is registered under the bucket
+// lock after the word has been read again under that lock, so a waker that changes the word first
+// and then calls Wake cannot miss it.
+// Not offered yet: priority inheritance (FUTEX_LOCK_PI and its kin answer ENOSYS).
+#ifndef RINGFENCE_SENTRY_KERNEL_FUTEX_H_
+#define RINGFENCE_SENTRY_KERNEL_FUTEX_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <list>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "sentry/base/call_context.h"
+#include "sentry/kernel/deadline.h"
+#include "sentry/mm/memory_manager.h"
+
+namespace ringfence::sentry {
+
+class Task;
+
+class FutexManager {
+ public:
+  static constexpr uint32_t kMatchAny = ~uint32_t{0};  // FUTEX_BITSET_MATCH_ANY
+
+  struct WaitArgs {
+    VirtAddr addr;
+    bool is_private = false;
+    uint32_t expected = 0;
+    uint32_t bitset = kMatchAny;  // not 0
+    Deadline deadline;
+  };
+  // FUTEX_WAIT(_BITSET). EAGAIN (the word differs), ETIMEDOUT, kRESTARTSYS, EFAULT, EINVAL,
+  // kWOULDBLOCK_RETRY_ON_TASK. The caller turns kRESTARTSYS into restart_syscall where the timeout
+  // was relative.
+  Result<void> Wait(Task& task, const CallContext& ctx, const WaitArgs& args);
+
+  // FUTEX_WAKE(_BITSET): wakes at most `count` waiters with a common bit; how many.
+  Result<uint32_t> Wake(MemoryManager& mm, VirtAddr addr, bool is_private, uint32_t count,
+                        uint32_t bitset);
+
+  struct RequeueArgs {
+    VirtAddr from, to;
+    bool is_private = false;
+    uint32_t wake_count = 0, requeue_count = 0;
+    std::optional<uint32_t> expected;  // FUTEX_CMP_REQUEUE: EAGAIN when the word differs
+  };
+  // Waiters woken plus moved.
+  Result<uint32_t> Requeue(MemoryManager& mm, const RequeueArgs& args);
+
+  struct WakeOpArgs {
+    VirtAddr addr1, addr2;
+    bool is_private = false;
+    uint32_t count1 = 0, count2 = 0;
+    uint32_t operation = 0;  // FUTEX_OP() word
+  };
+  // FUTEX_WAKE_OP. ENOSYS for an unknown operation.
+  Result<uint32_t> WakeOp(MemoryManager& mm, const WakeOpArgs& args);
+
+  // exit and execve: walks the robust list at `head` (struct robust_list_head, bounded length)
+  // and marks the futexes that `tid` owns as FUTEX_OWNER_DIED.
+  void ExitRobustList(MemoryManager& mm, VirtAddr head, int32_t tid);
+
+ private:
+  struct Bucket;
+  struct Waiter {
+    FutexKey key;
+    uint32_t bitset = kMatchAny;
+    Task* task = nullptr;
+    std::atomic<Bucket*> bucket{nullptr};  // null once woken; written under the bucket's lock
+    std::list<Waiter*>::iterator position;
+  };
+  struct Bucket {
+    absl::Mutex mutex;
+    std::list<Waiter*> waiters ABSL_GUARDED_BY(mutex);
+  };
+  static constexpr size_t kBuckets = 512;  // a power of two
+
+  Bucket& BucketFor(const FutexKey& key);
+  Result<void> Enqueue(Waiter* waiter, MemoryManager& mm, const WaitArgs& args);
+  bool Dequeue(Waiter* waiter);  // true when it had been woken already
+  static uint32_t WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count, uint32_t bitset);
+  static void RobustEntry(MemoryManager& mm, FutexManager* self, VirtAddr word, int32_t tid,
+                          bool pending);
+
+  std::array<Bucket, kBuckets> buckets_;
+};
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_KERNEL_FUTEX_H_

@@ -1,0 +1,151 @@
+// Kernel: the sandbox's kernel as one object: tasks by number, init, and what is global.
+//
+// Life: Create, CreateInit, then WaitForInit from boot's thread. When init ends every task is
+// killed and its host thread joined; then WaitForInit returns init's wait status. The destructor
+// expects that; a Kernel whose init never ran may be destroyed at once.
+// Threads: any.
+#ifndef RINGFENCE_SENTRY_KERNEL_KERNEL_H_
+#define RINGFENCE_SENTRY_KERNEL_KERNEL_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "platform/api/platform.h"
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/kill.h"
+#include "sentry/kernel/syscall_dispatcher.h"
+#include "sentry/kernel/task.h"
+#include "sentry/kernel/thread_group.h"
+#include "sentry/kernel/timer_queue.h"
+#include "sentry/kernel/wait.h"
+
+namespace ringfence::sentry {
+
+struct InitArgs {
+  CredentialsRef creds;
+  std::shared_ptr<FsContext> fs;
+  std::shared_ptr<FdTable> fds;
+  ExecArgs exec;
+  ResourceLimits limits;
+  bool new_session = true;  // init leads session and group 1
+};
+
+class Kernel {
+ public:
+  struct Options {
+    platform::Platform* platform = nullptr;   // outlives the kernel
+    SyscallDispatcher* dispatcher = nullptr;  // outlives the kernel
+    std::string hostname = "ringfence";
+    std::string domainname = "(none)";
+    uint32_t max_tasks = 4096;                // each is a host thread; EAGAIN beyond
+    bool exitless = true;                     // tasks offer their calls to service threads
+    bool trace = false;                       // --strace
+    // pid 1 ignores signals it has no handler for, as on Linux; off for `ringfence do`, whose
+    // command expects to be an ordinary process.
+    bool protect_init = true;
+    // One line for the operator (a killed task, a host failure).
+    std::function<void(std::string_view)> log;
+  };
+  explicit Kernel(Options options);
+  ~Kernel();
+  Kernel(const Kernel&) = delete;
+  Kernel& operator=(const Kernel&) = delete;
+
+  platform::Platform& platform() const { return *options_.platform; }
+  SyscallDispatcher& dispatcher() const { return *options_.dispatcher; }
+  const Options& options() const { return options_; }
+  FutexManager& futexes() { return futexes_; }
+  TimerQueue& timers() { return timers_; }
+  int64_t boot_time_ns() const { return boot_time_ns_; }  // monotonic at start (uptime)
+  int64_t boot_realtime_ns() const { return boot_realtime_ns_; }  // btime of /proc/stat
+  void Log(std::string_view line) const;
+
+  // UTS names: sethostname(2), uname(2).
+  std::string hostname() const;
+  std::string domainname() const;
+  void SetHostname(std::string_view name);
+  void SetDomainname(std::string_view name);
+
+  // Makes init (pid 1) and starts it. Errors of execve.
+  Result<TaskRef> CreateInit(const InitArgs& args);
+  // Blocks until init has ended and every host thread is gone; returns its wait status.
+  int32_t WaitForInit();
+  // Kills everything with SIGKILL (the operator gave up); WaitForInit then returns soon.
+  void Kill();
+  // A signal from outside, to init; default actions apply though it is init.
+  void SendExternalSignal(SigNo sig);
+
+  // --- look-up; null when there is none ---
+  TaskRef FindTask(int32_t tid) const;
+  ThreadGroupRef FindThreadGroup(int32_t tgid) const;  // live or zombie
+  std::vector<ThreadGroupRef> ThreadGroups() const;    // by tgid
+  size_t NumTasks() const;
+
+  // --- signals to groups, for terminals ---
+  void SignalProcessGroup(int32_t pgid, const SigInfo& info);
+
+  // prlimit(2) and kin: may `caller` see and change `target`'s limits? EPERM.
+  Result<void> CheckLimitAccess(Task& caller, const ThreadGroup& target) const;
+
+  // Context switches, forks since boot, for /proc/stat.
+  uint64_t forks() const { return forks_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class Task;
+  friend class ThreadGroup;
+  friend class SignalSender;
+  friend class Reaper;
+  friend class ExecTransaction;
+  friend class JobControlImpl;
+  friend class ChildWaiter;
+  friend Result<void> SetPgid(Task& caller, int32_t pid, int32_t pgid);
+
+  // A number that names no task, group or session. EAGAIN when there is none.
+  Result<int32_t> AllocateTidLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  TaskRef FindTaskLocked(int32_t tid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  ThreadGroup* FindGroupLocked(int32_t tgid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  std::shared_ptr<ProcessGroup> FindProcessGroupLocked(int32_t pgid) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // Starts the host thread of a registered task. EAGAIN.
+  Result<void> StartThread(const TaskRef& task);
+  void ThreadMain(TaskRef task);
+  void BeginShutdownLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+
+  const Options options_;
+  const int64_t boot_time_ns_;
+  const int64_t boot_realtime_ns_;
+  FutexManager futexes_;
+  TimerQueue timers_;
+  std::atomic<uint64_t> forks_{0};
+
+  mutable absl::Mutex uts_mutex_;
+  std::string hostname_ ABSL_GUARDED_BY(uts_mutex_);
+  std::string domainname_ ABSL_GUARDED_BY(uts_mutex_);
+
+  std::map<int32_t, TaskRef> tasks_ ABSL_GUARDED_BY(task_tree_mutex);
+  std::map<int32_t, ThreadGroupRef> groups_ ABSL_GUARDED_BY(task_tree_mutex);
+  std::map<int32_t, std::weak_ptr<ProcessGroup>> process_groups_ ABSL_GUARDED_BY(task_tree_mutex);
+  std::map<int32_t, std::weak_ptr<Session>> sessions_ ABSL_GUARDED_BY(task_tree_mutex);
+  std::map<uint32_t, uint64_t> queued_signals_ ABSL_GUARDED_BY(task_tree_mutex);  // by ruid
+  int32_t last_tid_ ABSL_GUARDED_BY(task_tree_mutex) = 0;
+  ThreadGroup* init_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;
+  bool shutting_down_ ABSL_GUARDED_BY(task_tree_mutex) = false;
+  std::optional<int32_t> init_status_ ABSL_GUARDED_BY(task_tree_mutex);
+
+  // Host threads. One that ends joins the one that ended before it, so at most one is unjoined.
+  absl::Mutex threads_mutex_;
+  uint32_t live_threads_ ABSL_GUARDED_BY(threads_mutex_) = 0;
+  std::thread ended_thread_ ABSL_GUARDED_BY(threads_mutex_);
+};
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_KERNEL_KERNEL_H_

@@ -1,0 +1,300 @@
+// Task: a thread of the guest (task_struct of Linux).
+//
+// Each task is run by one host thread, in Task::Run: it delivers pending work (signals, stops,
+// exit), enters the guest, serves the exit, and so on until the task ends. Calls that cannot block
+// may be served by a service thread meanwhile (Serve).
+//
+// Who may touch what:
+//   - "own" members: by the task's host thread, and by a service thread inside Serve (the host
+//     thread is inside Switch then);
+//   - members under mutex_: pointers that others may ask for (/proc);
+//   - members under task_tree_mutex: the process tree and signal state.
+// Lifetime: shared; the pid table holds one reference until the task is reaped, its host thread
+// one until it ends.
+#ifndef RINGFENCE_SENTRY_KERNEL_TASK_H_
+#define RINGFENCE_SENTRY_KERNEL_TASK_H_
+
+#include <time.h>
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "platform/api/platform.h"
+#include "sentry/base/call_context.h"
+#include "sentry/base/wait_queue.h"
+#include "sentry/kernel/deadline.h"
+#include "sentry/kernel/limits.h"
+#include "sentry/kernel/signal.h"
+#include "sentry/kernel/sleeper.h"
+#include "sentry/kernel/tree_mutex.h"
+#include "sentry/mm/memory_manager.h"
+#include "sentry/vfs/fd_table.h"
+#include "sentry/vfs/vfs.h"
+
+namespace ringfence::sentry {
+
+class Kernel;
+class Task;
+class ThreadGroup;
+class VforkCompletion;
+using TaskRef = std::shared_ptr<Task>;
+using ThreadGroupRef = std::shared_ptr<ThreadGroup>;
+
+// clone(2) flags (linux/sched.h).
+inline constexpr uint64_t kCloneVm = 0x100, kCloneFs = 0x200, kCloneFiles = 0x400,
+                          kCloneSighand = 0x800, kClonePidfd = 0x1000, kClonePtrace = 0x2000,
+                          kCloneVfork = 0x4000, kCloneParent = 0x8000, kCloneThread = 0x10000,
+                          kCloneNewNs = 0x20000, kCloneSysvSem = 0x40000, kCloneSetTls = 0x80000,
+                          kCloneParentSetTid = 0x100000, kCloneChildClearTid = 0x200000,
+                          kCloneDetached = 0x400000, kCloneUntraced = 0x800000,
+                          kCloneChildSetTid = 0x1000000, kCloneNewCgroup = 0x2000000,
+                          kCloneNewUts = 0x4000000, kCloneNewIpc = 0x8000000,
+                          kCloneNewUser = 0x10000000, kCloneNewPid = 0x20000000,
+                          kCloneNewNet = 0x40000000, kCloneIo = 0x80000000,
+                          kCloneClearSighand = 0x100000000, kCloneNewTime = 0x80;
+
+struct CloneArgs {
+  uint64_t flags = 0;       // without the exit signal
+  SigNo exit_signal = SigNo::kChld;
+  uint64_t stack = 0;       // stack pointer of the child; 0 = the parent's
+  VirtAddr parent_tid, child_tid;
+  uint64_t tls = 0;
+};
+
+struct ExecArgs {
+  FileRef file;              // the program, opened for reading, execute permission checked
+  std::string path;          // as given: AT_EXECFN and what an interpreter script is told
+  std::vector<std::string> argv, envp;
+};
+
+// Wakes a task; put it on WaitQueues around Task::Block.
+class TaskWaiter : public WaitEntry {
+ public:
+  explicit TaskWaiter(Task& task) : task_(task) {}
+  void Wake(EventMask events) override;
+
+ private:
+  Task& task_;
+};
+
+class Task final : public platform::SyscallService, public std::enable_shared_from_this<Task> {
+ public:
+  struct Init;  // how Kernel makes one; task_init.h
+  explicit Task(Init init);
+  ~Task() override;
+
+  // --- identity; any thread ---
+  int32_t tid() const { return tid_.load(std::memory_order_relaxed); }  // execve may change it
+  int32_t tgid() const;
+  Kernel& kernel() const { return *kernel_; }
+  ThreadGroup& group() const { return *group_; }
+  const ThreadGroupRef& group_ref() const { return group_; }
+  bool IsLeader() const { return tid() == tgid(); }
+
+  // --- own ---
+  platform::ArchState& arch() { return arch_; }
+  platform::Context& context() { return *context_; }
+  MemoryManager& mm() { return *mm_; }
+  FdTable& fds() { return *fds_; }
+  FsContext& fs() { return *fs_; }
+  CallContext call_context() const { return CallContext{creds(), true}; }
+
+  // --- shared pointers for others; null after exit (not creds) ---
+  MemoryManagerRef mm_ref() const;
+  std::shared_ptr<FdTable> fds_ref() const;
+  std::shared_ptr<FsContext> fs_ref() const;
+  CredentialsRef creds() const;
+  std::string comm() const;                  // at most 15 bytes
+  void SetCreds(CredentialsRef creds);       // own
+  void SetComm(std::string_view comm);
+  void SetFds(std::shared_ptr<FdTable> fds); // own; unshare(CLONE_FILES)
+  void SetFs(std::shared_ptr<FsContext> fs); // own; unshare(CLONE_FS)
+
+  // --- blocking; own thread only ---
+  enum class Wakeup : uint8_t { kSignals, kKillOnly };  // interruptible or killable
+  // Sleeps until a registered TaskWaiter is woken (ok), the deadline (kTIMEDOUT), or a signal,
+  // stop or exit is pending (kRESTARTSYS). The caller tries its condition again after ok, since
+  // wake-ups may be spurious. Releases the vCPU.
+  Result<void> Block(const Deadline& deadline, Wakeup wakeup = Wakeup::kSignals);
+  void Wake() { sleeper_.Wake(); }           // any thread, takes no lock
+  // A signal, stop or exit is waiting to be handled; calls return soon.
+  bool HasPendingWork() const { return work_.load(std::memory_order_acquire) != 0; }
+
+  // restart_syscall(2): a call that answers kRESTART_RESTARTBLOCK leaves here what goes on with
+  // the rest of it. Own.
+  using RestartFn = std::function<int64_t(Task&)>;
+  void SetRestart(RestartFn fn) { restart_ = std::move(fn); }
+  int64_t Restart();                         // EINTR when there is nothing
+
+  // --- life; own thread ---
+  Result<int32_t> Clone(const CloneArgs& args);  // also fork and vfork; the child's tid
+  // execve: on success the registers are the new program's. After the point of no return a
+  // failure ends the task with SIGSEGV or SIGKILL as on Linux.
+  Result<void> Exec(const CallContext& ctx, const ExecArgs& args);
+  void Exit(int32_t code);                   // exit(2); takes effect when the call returns
+  void ExitGroup(int32_t code);              // exit_group(2)
+
+  // --- signals ---
+  SigSet signal_mask() const;                              // any thread
+  void SetSignalMask(SigSet mask);                         // own; SIGKILL and SIGSTOP are left out
+  // sigsuspend, ppoll, pselect, epoll_pwait: `mask` holds until the call has been left and a
+  // signal, if any, has been delivered; the old mask is then back (in the frame). Own.
+  void SetTemporarySignalMask(SigSet mask);
+  void RestoreSignalMask();                                // cancels it (the call succeeded). Own
+  SigSet PendingSignalSet() const;                         // sigpending(2): own and group, masked
+  // sigtimedwait(2): EAGAIN at the deadline, EINTR.
+  Result<SigInfo> WaitForSignal(const CallContext& ctx, SigSet wanted, const Deadline& deadline);
+  // signalfd: takes a pending signal of `wanted` for this task; EAGAIN.
+  Result<SigInfo> TakeSignal(SigSet wanted);
+  // sigaltstack(2): EPERM while on it, EINVAL, ENOMEM. Own.
+  Result<SigAltStack> SetAltStack(const std::optional<SigAltStack>& stack);
+  // rt_sigreturn(2); a bad frame raises SIGSEGV. Own.
+  void SignalReturn();
+  // Raises a synchronous signal on this task (a fault); cannot be ignored or blocked. Own.
+  void ForceSignal(const SigInfo& info);
+
+  // --- thread state the ABI keeps ---
+  void SetClearChildTid(VirtAddr addr) { clear_child_tid_ = addr; }  // own
+  void SetRobustList(VirtAddr head);                                 // own
+  VirtAddr robust_list() const;                                      // any thread
+  void SetParentDeathSignal(SigNo sig);
+  SigNo parent_death_signal() const;
+
+  // --- accounting; any thread ---
+  Rusage Usage() const;
+  int64_t CpuTimeNs() const;           // user + system
+  int64_t start_time_ns() const { return start_time_ns_; }  // monotonic
+  char StateLetter() const;            // R, S, T, Z as in /proc/PID/stat
+  // Calls of this task are printed (--strace): none are served by service threads then.
+  void SetTraced(bool traced) { traced_.store(traced, std::memory_order_relaxed); }
+
+  // --- platform::SyscallService ---
+  bool Serve(const platform::SyscallRequest& request, int64_t* result) override;
+
+  // Body of the host thread; returns when the task has ended. Called by Kernel.
+  void Run();
+
+ private:
+  friend class Kernel;
+  friend class ThreadGroup;
+  friend class SignalSender;
+  friend class Reaper;
+  friend class ExecTransaction;
+
+  // Reasons not to go back to the guest.
+  static constexpr uint32_t kWorkSignal = 1;   // an unblocked signal may be pending
+  static constexpr uint32_t kWorkStop = 2;     // the group is to stop
+  static constexpr uint32_t kWorkExit = 4;     // the task is to end
+  static constexpr uint32_t kWorkMask = 8;     // a temporary signal mask is to be undone
+  // Sets bits and makes the task notice, wherever it is.
+  void AddWork(uint32_t bits);
+  void UpdateSignalWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+
+  // task_run.cc
+  void Step();
+  void HandleExit(const platform::Exit& exit);
+  void ServeSyscall();
+  void HandleFault(const platform::FaultExit& fault);
+  void HandleException(const platform::ExceptionExit& exception);
+  void HandleBusError(const platform::BusErrorExit& error);
+  bool EmulateVsyscall(VirtAddr address);
+  platform::Exit EnterGuest();
+
+  // task_signals.cc
+  void HandleWork();
+  void HandleSignals();
+  void DeliverSignal(const QueuedSignal& signal, const SigAction& action);
+  void ResolveRestart(const SigAction* action);
+  void ParkForStop();
+  std::optional<QueuedSignal> TakeSignalLocked(SigSet wanted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+
+  // task_exit.cc
+  void Finish();
+  void ReleaseMemory(bool exec);
+  void FoldUsage();
+
+  Kernel* const kernel_;
+  const ThreadGroupRef group_;
+  std::atomic<int32_t> tid_;
+  const int64_t start_time_ns_;
+
+  // Own.
+  std::unique_ptr<platform::Context> context_;
+  std::unique_ptr<platform::FpuState> initial_fpu_;  // loaded by Run before the first Switch
+  platform::ArchState arch_;
+  VirtAddr clear_child_tid_;
+  VirtAddr set_child_tid_;      // CLONE_CHILD_SETTID: stored by the child itself
+  RestartFn restart_;
+  bool registers_replaced_ = false;  // by execve or rt_sigreturn during the present call
+  int64_t call_result_ = 0;
+  bool in_call_ = false;        // between a call's end and the return to the guest
+  uint64_t last_bus_error_rip_ = 0;
+  std::shared_ptr<VforkCompletion> vfork_done_;  // the parent waits for it
+
+  Sleeper sleeper_;
+  std::atomic<uint32_t> work_{0};
+  std::atomic<bool> in_guest_{false};
+  std::atomic<bool> sleeping_{false};
+  std::atomic<bool> traced_{false};
+
+  mutable absl::Mutex mutex_;
+  // Own thread writes under mutex_ and reads without; others read under mutex_.
+  MemoryManagerRef mm_;
+  std::shared_ptr<FdTable> fds_;
+  std::shared_ptr<FsContext> fs_;
+  CredentialsRef creds_ ABSL_GUARDED_BY(mutex_);
+  std::string comm_ ABSL_GUARDED_BY(mutex_);
+  VirtAddr robust_list_ ABSL_GUARDED_BY(mutex_);
+  std::optional<clockid_t> cpu_clock_ ABSL_GUARDED_BY(mutex_);  // while the host thread lives
+  int64_t final_cpu_ns_ ABSL_GUARDED_BY(mutex_) = 0;
+
+  // Split of CPU time: wall time inside and outside of Switch (not blocked), in ns.
+  std::atomic<int64_t> guest_wall_ns_{0}, sentry_wall_ns_{0};
+  int64_t last_mark_ns_ = 0;  // own
+  std::atomic<uint64_t> blocks_{0};
+
+  // Under task_tree_mutex.
+  PendingSignals pending_ ABSL_GUARDED_BY(task_tree_mutex);
+  SigSet mask_ ABSL_GUARDED_BY(task_tree_mutex);
+  SigSet saved_mask_ ABSL_GUARDED_BY(task_tree_mutex);
+  SigSet awaited_ ABSL_GUARDED_BY(task_tree_mutex);  // sigtimedwait
+  SigAltStack alt_stack_;                            // own
+  SigNo parent_death_signal_ ABSL_GUARDED_BY(task_tree_mutex) = SigNo::kNone;
+  int32_t exit_code_ ABSL_GUARDED_BY(task_tree_mutex) = 0;  // wait status
+  bool parked_ ABSL_GUARDED_BY(task_tree_mutex) = false;    // in a group stop
+  bool finished_ ABSL_GUARDED_BY(task_tree_mutex) = false;  // has left the group
+};
+
+// Loops try -> EAGAIN -> register -> try -> Block. `try_fn` returns Result<T> and has no effect
+// when it answers EAGAIN. EAGAIN is never returned; kTIMEDOUT at the deadline; kRESTARTSYS;
+// kWOULDBLOCK_RETRY_ON_TASK when ctx may not block.
+template <typename F>
+auto BlockUntil(Task& task, const CallContext& ctx, WaitQueue* queue, EventMask events,
+                const Deadline& deadline, F&& try_fn) -> decltype(try_fn()) {
+  auto result = try_fn();
+  if (result.ok() || result.error() != Errno::kAGAIN) return result;
+  if (!ctx.may_block) return Errno::kWOULDBLOCK_RETRY_ON_TASK;
+  TaskWaiter waiter(task);
+  if (queue != nullptr) queue->Add(&waiter, events);
+  while (true) {
+    result = try_fn();
+    if (result.ok() || result.error() != Errno::kAGAIN) break;
+    auto slept = task.Block(deadline);
+    if (!slept.ok()) {
+      result = slept.error();
+      break;
+    }
+  }
+  if (queue != nullptr) queue->Remove(&waiter);
+  return result;
+}
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_KERNEL_TASK_H_
