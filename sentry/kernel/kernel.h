@@ -26,6 +26,7 @@
 #include "sentry/kernel/thread_group.h"
 #include "sentry/kernel/timer_queue.h"
 #include "sentry/kernel/wait.h"
+#include "sentry/loader/vdso/vdso.h"
 
 namespace ringfence::sentry {
 
@@ -46,6 +47,7 @@ class Kernel {
     std::string hostname = "ringfence";
     std::string domainname = "(none)";
     uint32_t max_tasks = 4096;                // each is a host thread; EAGAIN beyond
+    const Vdso* vdso = nullptr;               // outlives the kernel; null: programs get none
     bool exitless = true;                     // tasks offer their calls to service threads
     bool trace = false;                       // --strace
     // pid 1 ignores signals it has no handler for, as on Linux; off for `ringfence do`, whose

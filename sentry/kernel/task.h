@@ -69,6 +69,7 @@ struct CloneArgs {
 struct ExecArgs {
   FileRef file;              // the program, opened for reading, execute permission checked
   std::string path;          // as given: AT_EXECFN and what an interpreter script is told
+  std::string exe_path;      // absolute, for /proc/PID/exe
   std::vector<std::string> argv, envp;
 };
 
