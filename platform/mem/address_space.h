@@ -65,12 +65,23 @@ class AddressSpace {
   virtual Result<std::optional<Frame>> Replace(VirtAddr va, Frame frame,
                                                const MapOptions& options) = 0;
 
+  // Points the run.count pages from `va`, each of which has a leaf, to the run (copy-on-write of
+  // several pages at once): one invalidation for what was there, then `dropped` as in Unmap.
+  // ENOMEM (a 2 MiB leaf cannot be split), ENOENT (a leaf is missing): nothing changed.
+  virtual Result<void> ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,
+                                  absl::FunctionRef<void(FrameRun)> dropped) = 0;
+
+  // The leaves in `range` stop being soft_cow and get `prot`, which only adds rights: nothing is
+  // invalidated. ENOMEM as in Unmap.
+  virtual Result<void> MakePrivate(VirtRange range, Prot prot) = 0;
+
   // Removes every leaf in the range; calls `dropped` once per run of frames after invalidation.
   // ENOMEM only when a 2 MiB entry that straddles an edge cannot be split: nothing changed.
   using DroppedFn = absl::FunctionRef<void(FrameRun run)>;
   virtual Result<void> Unmap(VirtRange range, DroppedFn dropped) = 0;
 
-  // Sets the protection of present leaves. Where `prot` would make a soft_cow leaf writable it
+  // Sets the protection of leaves, also to nothing: the leaf then stays, unusable by the guest but
+  // found by Lookup, Visit and Unmap with its frame. Where `prot` would make a soft_cow leaf writable it
   // stays read-only. Only downgrades are invalidated. ENOMEM as in Unmap.
   virtual Result<void> Protect(VirtRange range, Prot prot) = 0;
 
@@ -81,9 +92,9 @@ class AddressSpace {
   using VisitFn = absl::FunctionRef<void(VirtAddr va, FrameRun run, const Leaf& attributes)>;
   virtual void Visit(VirtRange range, VisitFn visit) const = 0;
 
-  // fork: maps into `child` what is mapped here in `range`, same frames. With `cow`, writable or
-  // soft_cow leaves become read-only and soft_cow on both sides (one invalidation for all that
-  // were writable). Takes one reference for each leaf the child gets. ENOMEM: the child may hold a
+  // fork: maps into `child` what is mapped here in `range`, same frames. With `cow`, all
+  // leaves become read-only and soft_cow on both sides, also those that were read-only before,
+  // since a later Protect may ask for write (one invalidation for all that were writable). Takes one reference for each leaf the child gets. ENOMEM: the child may hold a
   // part; the caller destroys it.
   virtual Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) = 0;
 
