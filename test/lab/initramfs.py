@@ -25,17 +25,23 @@ def _libraries(program):
     return re.findall(r"(/\S+) \(0x", done.stdout.decode()) if done.returncode == 0 else []
 
 
+def _quote(text):
+    return "'%s'" % text.replace("'", "'\\''")
+
+
 def _script(test):
     """What the guest runs for one test."""
     if not test.same:
         return test.command + "\n"
-    # Both outputs go back; the host compares.
-    return ("{ %s\n} >/tmp/native 2>&1 </dev/null; echo \"status $?\" >>/tmp/native\n"
-            "ringfence do -- /bin/busybox sh -c '%s' >/tmp/boxed 2>&1 </dev/null; "
-            "echo \"status $?\" >>/tmp/boxed\n"
-            "cat /tmp/native; echo ---; cat /tmp/boxed\n") % (
-                "busybox sh -c '%s'" % test.same.replace("'", "'\\''"),
-                test.same.replace("'", "'\\''"))
+    # Both outputs go back; the host compares. What the first run left in /tmp may not help the
+    # second one, which has a /tmp of its own.
+    return """busybox sh -c {0} >/.native 2>&1 </dev/null
+echo "status $?" >>/.native
+rm -rf /tmp/*
+ringfence do -- /bin/busybox sh -c {0} >/.boxed 2>&1 </dev/null
+echo "status $?" >>/.boxed
+cat /.native; echo ---; cat /.boxed
+""".format(_quote(test.same))
 
 
 def build(here, work, tests, programs, modules):

@@ -21,10 +21,11 @@ class Plan:
     units: list  # Bazel patterns of cc_tests
     unit_limits: dict  # label -> seconds
     files: list  # (path in the repository, path in the guest)
+    cases: list  # (name in test/e2e/cases, seconds)
 
 
 def parse(text):
-    plan = Plan([], [], {}, [])
+    plan = Plan([], [], {}, [], [])
     for number, line in enumerate(text.split("\n"), 1):
         words = line.strip().split(None, 1)
         if not words or words[0].startswith("#"):
@@ -43,6 +44,9 @@ def _take(plan, key, rest):
         plan.units.append(pattern)
         for option in options:
             plan.unit_limits[pattern] = int(_value(option, "timeout"))
+    elif key == "case":
+        name, *options = rest.split()
+        plan.cases.append((name, int(_value(options[0], "timeout")) if options else 120))
     elif key == "file":
         source, target = rest.split()
         plan.files.append((source, target))

@@ -17,8 +17,9 @@ import suite  # noqa: E402
 import unit  # noqa: E402
 
 
-def run_script(body, marker="timeout=1", kind=host.PVM, expected="pvm made-up:allowed why\n"):
-    """Runs a made-up suite; returns (exit status, last line, seconds)."""
+def run_script(body, marker="timeout=1", kind=host.PVM, expected="pvm made-up:allowed why\n",
+               full=False):
+    """Runs a made-up suite; returns (exit status, last line, seconds), or all that was printed."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "made-up")
         with open(path, "w") as file:
@@ -32,6 +33,8 @@ def run_script(body, marker="timeout=1", kind=host.PVM, expected="pvm made-up:al
         began = time.monotonic()
         suite.run(folder, suite.parse(path), began + 20, dict(os.environ), out)
         status = out.finish()
+        if full:
+            return text.getvalue()
         return status, text.getvalue().rstrip("\n").split("\n")[-1], time.monotonic() - began
 
 
@@ -41,6 +44,11 @@ def passes():
 
 def failure_counts():
     return run_script("echo ok a; echo not ok b")[:2] == (1, "1 passed, 1 failed")
+
+
+def explanation_is_shown():
+    text = run_script("echo not ok a; echo '# because'; echo ok b; echo '# hidden'", full=True)
+    return "# because" in text and "# hidden" not in text
 
 
 def hang_is_failure_and_is_killed():
@@ -107,7 +115,7 @@ def unit_exit_codes():
 
 
 def main():
-    tests = [passes, failure_counts, hang_is_failure_and_is_killed,
+    tests = [passes, failure_counts, explanation_is_shown, hang_is_failure_and_is_killed,
              child_that_keeps_the_pipe_is_killed, nothing_run_is_failure, crash_is_failure,
              missing_tests_are_failure, expected_skip, unexpected_skip_is_failure,
              skip_of_another_kind_is_failure, only_skips_is_failure, lab_skip_in_ci_is_failure,

@@ -59,7 +59,7 @@ class _Run:
     def __init__(self, suite, deadline, out):
         self._suite, self._deadline, self._out = suite, deadline, out
         self._results, self._failures, self._planned = 0, 0, None
-        self._log, self._last = [], "its start"
+        self._log, self._last, self._explaining = [], "its start", False
         self._began = time.monotonic()
 
     def report(self, name, outcome, detail=""):
@@ -80,6 +80,9 @@ class _Run:
             word, name, detail = result.groups()
             outcome = {"ok": report.PASS, "not ok": report.FAIL, "skip": report.SKIP}[word]
             self.report(name, outcome, detail or "")
+            self._explaining = outcome == report.FAIL
+        elif self._explaining and text.startswith("#"):
+            self._out.note("    | " + text)
         else:
             self._log.append(text)
         return bool(result)
