@@ -14,6 +14,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/synchronization/mutex.h"
 #include "platform/base/result.h"
@@ -60,33 +61,40 @@ class File {
 
   // --- attributes and the rest; defaults go to the inode or give the errno Linux gives ---
   virtual Result<Attributes> GetAttr(const CallContext& ctx);
-  virtual Result<void> Truncate(const CallContext& ctx, uint64_t size);         // EINVAL
+  virtual Result<void> Truncate(const CallContext& ctx, uint64_t size);  // EINVAL
   virtual Result<void> Allocate(const CallContext& ctx, int mode, int64_t offset,
-                                int64_t length);                                // ENODEV
-  virtual Result<void> Sync(const CallContext& ctx, bool data_only);            // EINVAL
+                                int64_t length);                      // ENODEV
+  virtual Result<void> Sync(const CallContext& ctx, bool data_only);  // EINVAL
   virtual Result<int64_t> Ioctl(const CallContext& ctx, MemoryManager& mm, uint32_t command,
-                                uint64_t arg);                                  // ENOTTY
+                                uint64_t arg);  // ENOTTY
   // What mmap maps; ENODEV when the file cannot be mapped.
   virtual Result<MappableRef> GetMappable(const CallContext& ctx, bool shared_write);
 
   // --- readiness ---
-  virtual EventMask Poll();                    // default: always readable and writable
+  virtual EventMask Poll();                            // default: always readable and writable
   virtual WaitQueue* wait_queue() { return nullptr; }  // null: readiness never changes
 
-  // Called when the last descriptor of a table that refers to it is closed (flush), before the
-  // reference goes: releases POSIX locks of `owner` and the like.
+  // Called for each descriptor of a table that is closed (flush), before the reference goes:
+  // releases POSIX locks of `owner` and the like.
   virtual void Flush(uint64_t owner) { (void)owner; }
+
+  // True while open(2) is not complete: a fifo opened without O_NONBLOCK waits for its other end
+  // (fifo(7)). Whoever got the file from Vfs::Open waits on wait_queue() for kEventIn | kEventOut
+  // until this is false and only then gives it a descriptor; when interrupted it drops the file.
+  virtual bool OpenPending() { return false; }
 
   // --- identity ---
   uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
-  void SetStatusFlags(uint32_t flags);         // F_SETFL: only the bits that may change
+  void SetStatusFlags(uint32_t flags);  // F_SETFL: only the bits that may change
   bool nonblocking() const;
   bool readable() const;
   bool writable() const;
   // Where it was opened; null for pipes, sockets and anonymous files.
   const DentryRef& dentry() const { return dentry_; }
   void SetDentry(DentryRef dentry) { dentry_ = std::move(dentry); }
-  InodeRef inode() const;
+  // The dentry's inode. Pipes and host files have one without a dentry, for fstat and for opening
+  // /proc/PID/fd/N again; null for files that have no inode of their own (eventfd).
+  virtual InodeRef inode() const;
   // "pipe:[5]", "anon_inode:[eventfd]": the target of /proc/PID/fd links when dentry() is null.
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool IsTty() const { return false; }

@@ -3,7 +3,11 @@
 //
 // Names passed to directory operations are single components, neither empty nor "." or "..",
 // 1 to 255 bytes without NUL and '/'. Directory-changing calls on one directory are serialised by
-// the VFS (Dentry lock of the parent); Lookup and GetAttr may run beside them.
+// the VFS (a lock of the parent, dcache.h); Lookup and GetAttr may run beside them. What such a
+// call does must be complete when it returns: the VFS changes its cache right after.
+//
+// An inode may outlive its FileSystem when a mapping or an open file keeps it after the last
+// unmount; fs() must not be used then by code other than the VFS (which holds the mount).
 #ifndef RINGFENCE_SENTRY_VFS_INODE_H_
 #define RINGFENCE_SENTRY_VFS_INODE_H_
 
@@ -63,6 +67,8 @@ class Inode : public std::enable_shared_from_this<Inode> {
   // Makes a regular file, fifo, socket node or device node. EEXIST, ENOSPC.
   virtual Result<InodeRef> Create(const CallContext& ctx, std::string_view name, uint32_t mode,
                                   uint64_t rdev);
+  // O_TMPFILE: a regular file without a name, nlink 0. Link() may name it later. EOPNOTSUPP.
+  virtual Result<InodeRef> CreateTemporary(const CallContext& ctx, uint32_t mode);
   virtual Result<InodeRef> Mkdir(const CallContext& ctx, std::string_view name, uint32_t mode);
   virtual Result<InodeRef> Symlink(const CallContext& ctx, std::string_view name,
                                    std::string_view target);

@@ -1,8 +1,9 @@
 // Vfs: dentries, the mount tree, path resolution (path_resolution(7)) and the path-based calls.
 //
-// Model. A Dentry is a name in a mount: (mount, inode, parent, name). Children are cached in their
-// parent; the cache is bounded. A mount covers a dentry; MountNamespace holds the tree. FsContext is a process's view:
-// root, cwd, umask (clone(2) CLONE_FS shares it).
+// Model. A Node (dcache.h) is a name in a file system; nodes are cached in their parent and the
+// cache is bounded. A Mount (mount.h) shows a file system from one node on and covers a node of
+// its parent mount; MountNamespace holds the tree. A Dentry is (mount, node). FsContext is a
+// process's view: root, cwd, umask (clone(2) CLONE_FS shares it).
 //
 // Threads: any. Lock order is in vfs/README.md.
 #ifndef RINGFENCE_SENTRY_VFS_VFS_H_
@@ -21,17 +22,33 @@ namespace ringfence::sentry {
 
 class Mount;
 class MountNamespace;
+class Node;  // dcache.h
 using MountRef = std::shared_ptr<Mount>;
+using NodeRef = std::shared_ptr<Node>;
 
-class Dentry : public std::enable_shared_from_this<Dentry> {
+// A place in the mount tree: where a path leads. Cheap to make; two dentries are the same place
+// when SamePlace says so, not when the pointers are equal. Immutable: what moves (rename) is the
+// node behind it, so name() and parent() follow renames.
+class Dentry {
  public:
-  virtual ~Dentry() = default;
-  virtual const InodeRef& inode() const = 0;
-  virtual const MountRef& mount() const = 0;
-  virtual DentryRef parent() const = 0;  // itself at the root of a mount
-  virtual std::string name() const = 0;
-  virtual bool unlinked() const = 0;
+  Dentry(MountRef mount, NodeRef node);
+  ~Dentry();
+  const InodeRef& inode() const;
+  const MountRef& mount() const { return mount_; }
+  const NodeRef& node() const { return node_; }
+  DentryRef parent() const;  // itself at the root of a mount
+  std::string name() const;  // "" at the root of a file system
+  bool unlinked() const;
+
+  // A dentry outside of every mount tree (a pipe, a descriptor of the host), so that
+  // /proc/PID/fd/N leads to something. PathOf gives `name`, for example "pipe:[5]".
+  static DentryRef MakeDetached(InodeRef inode, std::string name);
+
+ private:
+  MountRef mount_;  // keeps the file system alive: declared before, so destroyed after node_
+  NodeRef node_;
 };
+bool SamePlace(const DentryRef& a, const DentryRef& b);
 
 class FsContext {
  public:
@@ -52,10 +69,10 @@ class FsContext {
 };
 
 struct ResolveFlags {
-  bool follow_last = true;       // follow a symlink in the last component
-  bool want_directory = false;   // ENOTDIR unless a directory
-  bool allow_empty = false;      // AT_EMPTY_PATH
-  uint32_t resolve = 0;          // RESOLVE_* of openat2(2)
+  bool follow_last = true;      // follow a symlink in the last component
+  bool want_directory = false;  // ENOTDIR unless a directory
+  bool allow_empty = false;     // AT_EMPTY_PATH
+  uint32_t resolve = 0;         // RESOLVE_* of openat2(2)
 };
 
 // How a path starts: at `start` when relative (cwd or a directory descriptor).
@@ -74,7 +91,7 @@ class Vfs {
   // open(2)/openat2(2). `mode` is already masked with the umask by this call.
   static Result<FileRef> Open(const CallContext& ctx, const PathBase& base, std::string_view path,
                               uint32_t flags, uint32_t mode, uint32_t resolve = 0);
-  // Opens what a dentry names (execve, /proc/PID/fd).
+  // Opens what a dentry names (execve, /proc/PID/fd), with the checks of open(2).
   static Result<FileRef> OpenDentry(const CallContext& ctx, const DentryRef& dentry,
                                     uint32_t flags);
 
@@ -106,19 +123,22 @@ class Vfs {
 // The mount tree of a set of processes.
 class MountNamespace {
  public:
-  // A namespace whose root is `fs`.
+  // A namespace whose root is `fs`. `flags`: MS_RDONLY and so on.
   static std::shared_ptr<MountNamespace> Create(std::shared_ptr<FileSystem> fs,
-                                                std::string_view source);
+                                                std::string_view source, uint64_t flags = 0);
   virtual ~MountNamespace() = default;
   virtual DentryRef root() = 0;
   // Mounts `fs` on the directory `target`. ENOTDIR, EBUSY. `flags`: MS_RDONLY, MS_NOSUID, ...
   virtual Result<void> Mount(std::shared_ptr<FileSystem> fs, const DentryRef& target,
                              std::string_view source, uint64_t flags) = 0;
+  // umount2(2): MNT_DETACH takes the tree below with it; else EBUSY while mounts are below.
+  // EINVAL when `mount_root` is not the root of a mount, or is the namespace's own root.
   virtual Result<void> Unmount(const DentryRef& mount_root, uint32_t flags) = 0;
   struct MountInfo {
     uint64_t id, parent_id, device;
-    std::string root, path, type, source, options;
+    std::string root, path, type, source, options;  // options: "rw,nosuid"
   };
+  // Mounts that can be reached from `process_root`, parents first.
   virtual std::vector<MountInfo> List(const DentryRef& process_root) = 0;
 };
 
