@@ -4,6 +4,8 @@
 #ifndef RINGFENCE_SENTRY_BASE_CALL_CONTEXT_H_
 #define RINGFENCE_SENTRY_BASE_CALL_CONTEXT_H_
 
+#include <cstdint>
+
 #include "platform/base/result.h"
 #include "sentry/base/credentials.h"
 
@@ -14,6 +16,9 @@ struct CallContext {
   // False on a service thread: anything that may take long (an RPC to the gofer, disk I/O, a wait)
   // must not start; RequireBlocking() then sends the call to the task's own thread.
   bool may_block = true;
+  // Who calls, as numbers of the root pid namespace: /proc/self, controlling terminals. 0: nobody
+  // (boot, tests). The kernel finds its Task by them.
+  int32_t tgid = 0, tid = 0;
 
   // Call before the first side effect of anything that may take long.
   Result<void> RequireBlocking() const {
