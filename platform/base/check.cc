@@ -19,15 +19,15 @@ char* Append(char* p, char* end, std::string_view text) {
 
 }  // namespace
 
-void Fatal(std::string_view what, std::source_location where) {
+void Fatal(std::string_view what, const char* file, unsigned line_number) {
   char line[1024];
   char* const end = line + sizeof line;
   char digits[16];
-  char* digits_end = std::to_chars(digits, digits + sizeof digits, where.line()).ptr;
+  char* digits_end = std::to_chars(digits, digits + sizeof digits, line_number).ptr;
   char* p = Append(line, end, "ringfence: internal error: ");
   p = Append(p, end, what);
   p = Append(p, end, " (");
-  p = Append(p, end, where.file_name());
+  p = Append(p, end, file);
   p = Append(p, end, ":");
   p = Append(p, end, std::string_view(digits, digits_end - digits));
   p = Append(p, end, ")");

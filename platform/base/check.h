@@ -3,20 +3,20 @@
 #ifndef RINGFENCE_PLATFORM_BASE_CHECK_H_
 #define RINGFENCE_PLATFORM_BASE_CHECK_H_
 
-#include <source_location>
 #include <string_view>
 
 namespace ringfence {
 
 // Writes "ringfence: internal error: <what> (<file>:<line>)" to stderr and to the debug log, then
-// aborts. Async-signal-safe.
-[[noreturn]] void Fatal(std::string_view what,
-                        std::source_location where = std::source_location::current());
+// aborts. Async-signal-safe. `file` and `line` are the caller's (clang 14, which `make check` uses,
+// has no std::source_location).
+[[noreturn]] void Fatal(std::string_view what, const char* file = __builtin_FILE(),
+                        unsigned line = __builtin_LINE());
 
-inline void Check(bool holds, std::string_view what,
-                  std::source_location where = std::source_location::current()) {
+inline void Check(bool holds, std::string_view what, const char* file = __builtin_FILE(),
+                  unsigned line = __builtin_LINE()) {
   if (!holds) [[unlikely]]
-    Fatal(what, where);
+    Fatal(what, file, line);
 }
 
 }  // namespace ringfence
