@@ -103,7 +103,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   MemoryManager& mm() { return *mm_; }
   FdTable& fds() { return *fds_; }
   FsContext& fs() { return *fs_; }
-  CallContext call_context() const { return CallContext{creds(), true}; }
+  CallContext call_context() const { return CallContext{creds(), true, tgid(), tid()}; }
 
   // --- shared pointers for others; null after exit (not creds) ---
   MemoryManagerRef mm_ref() const;
