@@ -2,7 +2,14 @@
 
 namespace ringfence::sentry {
 
+namespace {
+// Orders the end of a queue against Detach of an entry on it.
+ABSL_CONST_INIT absl::Mutex detach_mutex(absl::kConstInit);
+}  // namespace
+
 WaitQueue::~WaitQueue() {
+  if (empty()) return;  // and nobody can come: the owner is going
+  absl::MutexLock detach_lock(&detach_mutex);
   absl::MutexLock lock(&mutex_);
   for (WaitEntry* entry : entries_) entry->queue_ = nullptr;
 }
@@ -20,6 +27,11 @@ void WaitQueue::Remove(WaitEntry* entry) {
   if (entry->queue_ != this) return;
   entries_.erase(entry->position_);
   entry->queue_ = nullptr;
+}
+
+void WaitQueue::Detach(WaitEntry* entry) {
+  absl::MutexLock detach_lock(&detach_mutex);
+  if (entry->queue_ != nullptr) entry->queue_->Remove(entry);
 }
 
 void WaitQueue::Notify(EventMask events) {

@@ -41,6 +41,10 @@ class WaitQueue {
   void Add(WaitEntry* entry, EventMask mask);  // kEventErr and kEventHup are always included
   void Remove(WaitEntry* entry);               // after return Wake is not running; idempotent
   void Notify(EventMask events);
+  // Takes `entry` off whatever queue it is on, also while that queue's owner is being destroyed:
+  // for waiters that do not keep the owner alive (epoll). The caller makes sure that nobody adds
+  // the entry meanwhile. After return Wake is not running.
+  static void Detach(WaitEntry* entry);
   bool empty() const;
 
  private:

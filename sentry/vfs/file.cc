@@ -25,6 +25,8 @@ Result<void> File::Truncate(const CallContext&, uint64_t) { return Errno::kINVAL
 Result<void> File::Allocate(const CallContext&, int, int64_t, int64_t) { return Errno::kNODEV; }
 Result<void> File::Sync(const CallContext&, bool) { return Errno::kINVAL; }
 
+Result<int64_t> File::Fcntl(const CallContext&, uint32_t, uint64_t) { return Errno::kINVAL; }
+
 Result<int64_t> File::Ioctl(const CallContext&, MemoryManager&, uint32_t, uint64_t) {
   return Errno::kNOTTY;
 }

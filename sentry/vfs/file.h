@@ -27,6 +27,7 @@
 namespace ringfence::sentry {
 
 class Dentry;
+class EpollFile;
 class Inode;
 using DentryRef = std::shared_ptr<Dentry>;
 using InodeRef = std::shared_ptr<Inode>;
@@ -67,6 +68,9 @@ class File {
   virtual Result<void> Sync(const CallContext& ctx, bool data_only);  // EINVAL
   virtual Result<int64_t> Ioctl(const CallContext& ctx, MemoryManager& mm, uint32_t command,
                                 uint64_t arg);  // ENOTTY
+  // fcntl(2) commands that only some files know: F_GETPIPE_SZ and F_SETPIPE_SZ of pipes,
+  // F_ADD_SEALS and F_GET_SEALS of memfds. EINVAL by default.
+  virtual Result<int64_t> Fcntl(const CallContext& ctx, uint32_t command, uint64_t arg);
   // What mmap maps; ENODEV when the file cannot be mapped.
   virtual Result<MappableRef> GetMappable(const CallContext& ctx, bool shared_write);
 
@@ -98,6 +102,7 @@ class File {
   // "pipe:[5]", "anon_inode:[eventfd]": the target of /proc/PID/fd links when dentry() is null.
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool IsTty() const { return false; }
+  virtual EpollFile* AsEpoll() { return nullptr; }  // fs/epoll
 
  protected:
   absl::Mutex offset_mutex_;
