@@ -39,6 +39,7 @@ using NodeId = uint64_t;  // never 0
 
 inline constexpr size_t kMaxNameLength = 255;      // of a component (NAME_MAX)
 inline constexpr size_t kMaxWalkComponents = 128;  // of one Walk
+inline constexpr size_t kMaxLinkTarget = 4096;     // including a final NUL (PATH_MAX)
 inline constexpr uint32_t kMaxReadDirBytes = 256 * 1024;
 inline constexpr size_t kMaxCloseBatch = 4096;
 
@@ -91,9 +92,9 @@ enum class EntryDetail {
 };
 
 struct DirectoryEntry {
-  std::string name;     // any bytes but NUL and '/'; "." and ".." are left out
-  int64_t next_cookie;  // ReadDir from here starts after this entry
-  NodeId id = 0;        // kNodes only, and only where the entry still existed
+  std::string name;         // any bytes but NUL and '/'; "." and ".." are left out
+  int64_t next_cookie = 0;  // ReadDir from here starts after this entry
+  NodeId id = 0;            // kNodes only; 0 also there for mount points: walk to them
   Attributes attr{};
 };
 

@@ -1,0 +1,216 @@
+#include "gofer/client/grpc_client.h"
+
+#include <fcntl.h>
+#include <grpc/grpc.h>
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel_posix.h>
+#include <grpcpp/support/channel_arguments.h>
+#include <sys/stat.h>
+
+#include <atomic>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "gofer/wire/convert.h"
+#include "gofer/wire/fd_channel.h"
+#include "proto/gofer/gofer.grpc.pb.h"
+
+namespace ringfence::gofer {
+namespace {
+
+// A page of kMaxReadDirBytes, with room for what its estimate leaves out.
+constexpr int kMaxReplyBytes = 2 * 1024 * 1024;
+// Nodes given back are sent once there are so many.
+constexpr size_t kCloseBatch = 64;
+
+// gRPC stays initialised until the process ends: shutting it down waits up to 10 s for a poller.
+void KeepGrpc() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
+
+// The sentry must never hold a directory, an O_PATH descriptor or a device, whoever sent it.
+bool IsPlainFile(int fd) {
+  struct stat s;
+  const int flags = fcntl(fd, F_GETFL);
+  return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && flags >= 0 && (flags & O_PATH) == 0;
+}
+
+class GrpcClient final : public Client {
+ public:
+  GrpcClient(std::shared_ptr<grpc::Channel> channel, UniqueFd fd_socket,
+             std::function<void(std::string_view)> log)
+      : log_(std::move(log)),
+        stub_(wire::Gofer::NewStub(std::move(channel))),
+        donations_(std::move(fd_socket)) {}
+
+  Result<Node> Attach() override;
+  Result<WalkResult> Walk(NodeId node, std::span<const std::string_view> components) override;
+  Result<Attributes> GetAttr(NodeId node) override;
+  Result<std::string> ReadLink(NodeId node) override;
+  Result<OpenedFile> Open(NodeId node, uint32_t flags) override;
+  Result<DirectoryPage> ReadDir(NodeId node, int64_t cookie, uint32_t max_bytes,
+                                EntryDetail detail) override;
+  Result<FsAttributes> StatFs(NodeId node) override;
+  void Close(std::span<const NodeId> nodes) override;
+
+ private:
+  template <typename Request, typename Reply>
+  using Method = grpc::Status (wire::Gofer::Stub::*)(grpc::ClientContext*, const Request&, Reply*);
+
+  // One round trip; the reply's own error becomes the result's.
+  template <typename Request, typename Reply>
+  Result<Reply> Call(Method<Request, Reply> method, const Request& request);
+  template <typename Request, typename Reply>
+  Result<Reply> RoundTrip(Method<Request, Reply> method, const Request& request);
+  void SendClosed();
+  void ReportLoss(const std::string& reason);
+
+  const std::function<void(std::string_view)> log_;
+  std::atomic<bool> loss_reported_ = false;
+  const std::unique_ptr<wire::Gofer::Stub> stub_;
+  FdReceiver donations_;
+  absl::Mutex mutex_;
+  std::vector<NodeId> closed_ ABSL_GUARDED_BY(mutex_);
+};
+
+void GrpcClient::ReportLoss(const std::string& reason) {
+  if (loss_reported_.exchange(true)) return;
+  log_("gofer lost (" + reason + "): files of this mount fail with EIO");
+}
+
+template <typename Request, typename Reply>
+Result<Reply> GrpcClient::RoundTrip(Method<Request, Reply> method, const Request& request) {
+  grpc::ClientContext context;
+  Reply reply;
+  const grpc::Status status = (stub_.get()->*method)(&context, request, &reply);
+  if (!status.ok()) {
+    ReportLoss(status.error_message());
+    return Errno::kIO;
+  }
+  const Errno error = ErrnoFromWire(reply.error());
+  if (error != Errno{}) return error;
+  return reply;
+}
+
+template <typename Request, typename Reply>
+Result<Reply> GrpcClient::Call(Method<Request, Reply> method, const Request& request) {
+  SendClosed();
+  return RoundTrip(method, request);
+}
+
+void GrpcClient::SendClosed() {
+  wire::CloseRequest request;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (closed_.size() < kCloseBatch) return;
+    const size_t count = std::min(closed_.size(), kMaxCloseBatch);
+    request.mutable_nodes()->Add(closed_.end() - static_cast<ptrdiff_t>(count), closed_.end());
+    closed_.resize(closed_.size() - count);
+  }
+  // A gofer that does not know them or is gone has none of them open: nothing is lost.
+  (void)RoundTrip(&wire::Gofer::Stub::Close, request);
+}
+
+Result<Node> GrpcClient::Attach() {
+  return FromWire(TRY(Call(&wire::Gofer::Stub::Attach, wire::AttachRequest())).root());
+}
+
+Result<WalkResult> GrpcClient::Walk(NodeId node, std::span<const std::string_view> components) {
+  if (components.empty() || components.size() > kMaxWalkComponents) return Errno::kINVAL;
+  wire::WalkRequest request;
+  request.set_node(node);
+  for (const std::string_view name : components) {
+    if (!IsValidComponent(name)) return Errno::kINVAL;
+    request.add_components(name.data(), name.size());
+  }
+  const wire::WalkReply reply = TRY(Call(&wire::Gofer::Stub::Walk, request));
+  const auto walked = static_cast<size_t>(reply.nodes_size());
+  WalkResult result = {.nodes = {}, .stopped = ErrnoFromWire(reply.stopped())};
+  if (walked > components.size()) return Errno::kIO;
+  if ((walked < components.size()) != (result.stopped != Errno{})) return Errno::kIO;
+  result.nodes.reserve(walked);
+  for (const wire::Node& n : reply.nodes()) result.nodes.push_back(TRY(FromWire(n)));
+  return result;
+}
+
+Result<Attributes> GrpcClient::GetAttr(NodeId node) {
+  wire::GetAttrRequest request;
+  request.set_node(node);
+  return FromWire(TRY(Call(&wire::Gofer::Stub::GetAttr, request)).attr());
+}
+
+Result<std::string> GrpcClient::ReadLink(NodeId node) {
+  wire::ReadLinkRequest request;
+  request.set_node(node);
+  wire::ReadLinkReply reply = TRY(Call(&wire::Gofer::Stub::ReadLink, request));
+  const std::string& target = reply.target();
+  if (target.empty() || target.size() >= kMaxLinkTarget || target.find('\0') != target.npos) {
+    return Errno::kIO;
+  }
+  return std::move(*reply.mutable_target());
+}
+
+Result<OpenedFile> GrpcClient::Open(NodeId node, uint32_t flags) {
+  wire::OpenRequest request;
+  request.set_node(node);
+  request.set_flags(flags);
+  request.set_donation(donations_.Begin());
+  const Result<wire::OpenReply> reply = Call(&wire::Gofer::Stub::Open, request);
+  if (!reply.ok()) {
+    donations_.Abandon(request.donation());
+    return reply.error();
+  }
+  UniqueFd fd = TRY(donations_.Take(request.donation()));
+  if (!IsPlainFile(fd.get())) return Errno::kIO;
+  const Attributes attr = TRY(FromWire(reply->attr()));
+  return OpenedFile{.fd = std::move(fd), .attr = attr};
+}
+
+Result<DirectoryPage> GrpcClient::ReadDir(NodeId node, int64_t cookie, uint32_t max_bytes,
+                                          EntryDetail detail) {
+  wire::ReadDirRequest request;
+  request.set_node(node);
+  request.set_cookie(cookie);
+  request.set_max_bytes(max_bytes);
+  request.set_detail(static_cast<wire::EntryDetail>(detail));
+  const wire::ReadDirReply reply = TRY(Call(&wire::Gofer::Stub::ReadDir, request));
+  DirectoryPage page = {.entries = {}, .end = reply.end()};
+  if (reply.entries().empty() && !reply.end()) return Errno::kIO;
+  page.entries.reserve(static_cast<size_t>(reply.entries_size()));
+  for (const wire::DirectoryEntry& entry : reply.entries()) {
+    if (!IsValidComponent(entry.name())) return Errno::kIO;
+    page.entries.push_back({.name = entry.name(),
+                            .next_cookie = static_cast<int64_t>(entry.next_cookie()),
+                            .id = entry.id(),
+                            .attr = TRY(FromWire(entry.attr()))});
+  }
+  return page;
+}
+
+Result<FsAttributes> GrpcClient::StatFs(NodeId node) {
+  wire::StatFsRequest request;
+  request.set_node(node);
+  return FromWire(TRY(Call(&wire::Gofer::Stub::StatFs, request)));
+}
+
+void GrpcClient::Close(std::span<const NodeId> nodes) {
+  absl::MutexLock lock(&mutex_);
+  closed_.insert(closed_.end(), nodes.begin(), nodes.end());
+}
+
+}  // namespace
+
+std::unique_ptr<Client> NewGrpcClient(UniqueFd rpc_socket, UniqueFd fd_socket,
+                                      std::function<void(std::string_view)> log) {
+  KeepGrpc();
+  grpc::ChannelArguments args;
+  args.SetMaxReceiveMessageSize(kMaxReplyBytes);
+  args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  // gRPC wants a non-blocking socket and owns it from here.
+  fcntl(rpc_socket.get(), F_SETFL, fcntl(rpc_socket.get(), F_GETFL) | O_NONBLOCK);
+  auto channel = grpc::CreateCustomInsecureChannelFromFd("gofer", rpc_socket.Release(), args);
+  return std::make_unique<GrpcClient>(std::move(channel), std::move(fd_socket), std::move(log));
+}
+
+}  // namespace ringfence::gofer

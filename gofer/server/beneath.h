@@ -1,0 +1,52 @@
+// One step of a path, taken safely: the only code of the gofer that opens anything by a name.
+//
+// A name is resolved by openat2(2) beneath its directory, following neither symlinks nor magic
+// links; opening for data goes through the descriptor of the object that was looked at before
+// (/proc/self/fd), so no rename on the host can put another object in its place.
+#ifndef RINGFENCE_GOFER_SERVER_BENEATH_H_
+#define RINGFENCE_GOFER_SERVER_BENEATH_H_
+
+#include <string>
+
+#include "gofer/client/client.h"
+#include "platform/base/result.h"
+#include "platform/base/unique_fd.h"
+
+namespace ringfence::gofer {
+
+// An O_PATH descriptor of `name` (a valid component) in the directory `dir`; of a symlink itself.
+Result<UniqueFd> OpenPath(int dir, const std::string& name);
+
+// Attributes of what `path_fd` is, or of `name` in it.
+Result<Attributes> StatPath(int path_fd);
+Result<Attributes> StatEntry(int dir, const std::string& name);
+Result<FsAttributes> StatFileSystem(int path_fd);
+
+// The target of the symlink `path_fd`; EINVAL for anything else.
+Result<std::string> ReadLinkAt(int path_fd);
+
+// Opens the directory `path_fd` for reading its entries.
+Result<UniqueFd> OpenDirectory(int path_fd);
+
+// Is `path_fd` on a file system that shows the host's kernel instead of files (proc, sysfs, ...)?
+// Such a tree is never entered: /proc/PID/mem alone would undo every other boundary.
+Result<bool> IsOnKernelFileSystem(int path_fd);
+
+// Opens descriptors of this process anew. Holds /proc/self/fd, so that it keeps working when the
+// gofer has left the host's mount tree.
+class Reopener {
+ public:
+  // The errno of opening /proc/self/fd, when there is no /proc.
+  static Result<Reopener> Make();
+
+  // Opens the file of `path_fd` itself. `flags` as for open(2).
+  Result<UniqueFd> Open(int path_fd, int flags) const;
+
+ private:
+  explicit Reopener(UniqueFd self_fd) : self_fd_(std::move(self_fd)) {}
+  UniqueFd self_fd_;
+};
+
+}  // namespace ringfence::gofer
+
+#endif  // RINGFENCE_GOFER_SERVER_BENEATH_H_

@@ -1,0 +1,96 @@
+#include "gofer/server/service.h"
+
+#include <string_view>
+#include <vector>
+
+#include "gofer/wire/convert.h"
+
+namespace ringfence::gofer {
+namespace {
+
+int32_t Code(Errno e) { return static_cast<int32_t>(e); }
+
+Result<EntryDetail> DetailFromWire(wire::EntryDetail detail) {
+  switch (detail) {
+    case wire::NAMES:
+      return EntryDetail::kNames;
+    case wire::ATTRIBUTES:
+      return EntryDetail::kAttributes;
+    case wire::NODES:
+      return EntryDetail::kNodes;
+    default:
+      return Errno::kINVAL;
+  }
+}
+
+void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out) {
+  out->set_name(in.name);
+  out->set_next_cookie(static_cast<uint64_t>(in.next_cookie));
+  out->set_id(in.id);
+  gofer::ToWire(in.attr, out->mutable_attr());
+}
+
+}  // namespace
+
+void Service::Attach(const wire::AttachRequest&, wire::AttachReply* reply) {
+  const Result<Node> root = tree_->Attach();
+  if (!root.ok()) return reply->set_error(Code(root.error()));
+  gofer::ToWire(*root, reply->mutable_root());
+}
+
+void Service::Walk(const wire::WalkRequest& request, wire::WalkReply* reply) {
+  // Before the copy: the number is the sentry's.
+  if (static_cast<size_t>(request.components_size()) > kMaxWalkComponents) {
+    return reply->set_error(Code(Errno::kINVAL));
+  }
+  const std::vector<std::string_view> components(request.components().begin(),
+                                                 request.components().end());
+  const Result<WalkResult> walked = tree_->Walk(request.node(), components);
+  if (!walked.ok()) return reply->set_error(Code(walked.error()));
+  for (const Node& node : walked->nodes) gofer::ToWire(node, reply->add_nodes());
+  reply->set_stopped(Code(walked->stopped));
+}
+
+void Service::GetAttr(const wire::GetAttrRequest& request, wire::GetAttrReply* reply) {
+  const Result<Attributes> attr = tree_->GetAttr(request.node());
+  if (!attr.ok()) return reply->set_error(Code(attr.error()));
+  gofer::ToWire(*attr, reply->mutable_attr());
+}
+
+void Service::ReadLink(const wire::ReadLinkRequest& request, wire::ReadLinkReply* reply) {
+  Result<std::string> target = tree_->ReadLink(request.node());
+  if (!target.ok()) return reply->set_error(Code(target.error()));
+  reply->set_target(std::move(*target));
+}
+
+void Service::Open(const wire::OpenRequest& request, wire::OpenReply* reply) {
+  const Result<OpenedFile> opened = tree_->Open(request.node(), request.flags());
+  if (!opened.ok()) return reply->set_error(Code(opened.error()));
+  const Result<void> sent = donations_.Send(request.donation(), opened->fd.get());
+  if (!sent.ok()) return reply->set_error(Code(sent.error()));
+  gofer::ToWire(opened->attr, reply->mutable_attr());
+}
+
+void Service::ReadDir(const wire::ReadDirRequest& request, wire::ReadDirReply* reply) {
+  const Result<EntryDetail> detail = DetailFromWire(request.detail());
+  if (!detail.ok()) return reply->set_error(Code(detail.error()));
+  const Result<DirectoryPage> page =
+      tree_->ReadDir(request.node(), request.cookie(), request.max_bytes(), *detail);
+  if (!page.ok()) return reply->set_error(Code(page.error()));
+  for (const DirectoryEntry& entry : page->entries) ToWire(entry, reply->add_entries());
+  reply->set_end(page->end);
+}
+
+void Service::StatFs(const wire::StatFsRequest& request, wire::StatFsReply* reply) {
+  const Result<FsAttributes> attr = tree_->StatFs(request.node());
+  if (!attr.ok()) return reply->set_error(Code(attr.error()));
+  gofer::ToWire(*attr, reply);
+}
+
+void Service::Close(const wire::CloseRequest& request, wire::CloseReply* reply) {
+  const Result<void> closed =
+      tree_->Close({request.nodes().data(), static_cast<size_t>(request.nodes_size())});
+  if (!closed.ok()) reply->set_error(Code(closed.error()));
+}
+
+}  // namespace ringfence::gofer
