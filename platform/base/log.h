@@ -10,6 +10,7 @@
 #ifndef RINGFENCE_PLATFORM_BASE_LOG_H_
 #define RINGFENCE_PLATFORM_BASE_LOG_H_
 
+#include <string>
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
@@ -26,10 +27,19 @@ bool LogEnabled(LogLevel level);
 // Async-signal-safe.
 void LogLine(LogLevel level, std::string_view text);
 
+namespace log_internal {
+// Debian's absl::string_view is not std::string_view, so StrCat does not know the latter.
+template <typename T>
+const T& Arg(const T& value) {
+  return value;
+}
+inline absl::string_view Arg(const std::string_view& text) { return {text.data(), text.size()}; }
+}  // namespace log_internal
+
 template <typename... Args>
 void Log(LogLevel level, const Args&... args) {
   if (!LogEnabled(level)) return;
-  std::string text = absl::StrCat(args...);
+  std::string text = absl::StrCat(log_internal::Arg(args)...);
   LogLine(level, std::string_view(text.data(), text.size()));
 }
 

@@ -30,7 +30,7 @@ struct Pipe {
 TEST_CASE("a line has level, time, thread and text") {
   Pipe pipe;
   SetLogFd(pipe.ends[1], kInfo);
-  Log(kWarning, "slot ", 7, " refused");
+  Log(kWarning, "slot ", 7, std::string_view(" refused"));
   const std::string line = pipe.Read();
   CHECK(line.substr(0, 2) == "W ");
   CHECK(line.find(" " + std::to_string(gettid()) + " slot 7 refused\n") != std::string::npos);

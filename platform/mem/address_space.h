@@ -37,11 +37,11 @@ namespace ringfence::platform {
 inline constexpr VirtAddr kUserEnd{0x7ffffffff000};
 
 struct Leaf {
-  Frame frame;             // frame of this very page, also inside a 2 MiB leaf
-  Prot prot;               // as in the page table (write = hardware-writable now)
-  bool soft_cow = false;   // write faults must copy if the frame is shared
+  Frame frame;            // frame of this very page, also inside a 2 MiB leaf
+  Prot prot;              // as in the page table (write = hardware-writable now)
+  bool soft_cow = false;  // write faults must copy if the frame is shared
   bool soft_shared = false;
-  bool huge = false;       // mapped by a 2 MiB entry
+  bool huge = false;  // mapped by a 2 MiB entry
 };
 
 class AddressSpace {
@@ -81,8 +81,8 @@ class AddressSpace {
   virtual Result<void> Unmap(VirtRange range, DroppedFn dropped) = 0;
 
   // Sets the protection of leaves, also to nothing: the leaf then stays, unusable by the guest but
-  // found by Lookup, Visit and Unmap with its frame. Where `prot` would make a soft_cow leaf writable it
-  // stays read-only. Only downgrades are invalidated. ENOMEM as in Unmap.
+  // found by Lookup, Visit and Unmap with its frame. Where `prot` would make a soft_cow leaf
+  // writable it stays read-only. Only downgrades are invalidated. ENOMEM as in Unmap.
   virtual Result<void> Protect(VirtRange range, Prot prot) = 0;
 
   // The leaf that maps the page of `va`.
@@ -94,8 +94,9 @@ class AddressSpace {
 
   // fork: maps into `child` what is mapped here in `range`, same frames. With `cow`, all
   // leaves become read-only and soft_cow on both sides, also those that were read-only before,
-  // since a later Protect may ask for write (one invalidation for all that were writable). Takes one reference for each leaf the child gets. ENOMEM: the child may hold a
-  // part; the caller destroys it.
+  // since a later Protect may ask for write (one invalidation for all that were writable). Takes
+  // one reference for each leaf the child gets. ENOMEM: the child may hold a part; the caller
+  // destroys it.
   virtual Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) = 0;
 
   // Bytes of page-table frames in use.

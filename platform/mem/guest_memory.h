@@ -1,9 +1,10 @@
 // GuestMemory: the sandbox's guest-physical window, its frames and their reference counts.
 //
 // Model. One linear range of host-virtual addresses is reserved (PROT_NONE) when the sandbox
-// starts; guest-physical address p lives at host address base + p. The range is handed to KVM as
-// memory slots of at most 1 GiB, each when the first frame in it is needed (SlotSink). Two kinds
-// of frames live in the window:
+// starts; it is the guest-physical range from kWindowStart (4 GiB: clear of the APIC page and of
+// KVM's private slots), in the same order. The range is handed to KVM as memory slots of at most
+// 1 GiB, each when the first frame in it is needed (SlotSink); slots begin small because shadow
+// paging pays 2 MB of kernel memory per GiB of slot. Two kinds of frames live in the window:
 //   - anonymous frames: private anonymous memory with MADV_HUGEPAGE, allocated in 2 MiB blocks.
 //     A block is used whole (2 MiB guest entries) or cut into single frames. Everything the
 //     sandbox itself owns (anonymous memory, tmpfs pages, page tables, trampolines) is made of
@@ -14,8 +15,9 @@
 //     that guests share the host's page cache. Shared or private-read-only on the host side.
 //
 // Reference counts are per 4 KiB frame and 32 bits. A frame starts with one reference; at zero it
-// is free. The owner of a page-table leaf holds one reference for it (AddressSpace does not count,
-// its caller does).
+// is free. A count that passes 2^31 stays there and the frame is never freed (as Linux's
+// refcount_t): a guest cannot make it wrap. The owner of a page-table leaf holds one reference for
+// it (AddressSpace does not count, its caller does).
 //
 // Rule 2 of host-facts. KVM does not see our stores to guest page tables: after a present leaf is
 // removed, downgraded or repointed, Invalidate() must run on the frames it pointed to before they
@@ -28,13 +30,21 @@
 #ifndef RINGFENCE_PLATFORM_MEM_GUEST_MEMORY_H_
 #define RINGFENCE_PLATFORM_MEM_GUEST_MEMORY_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "platform/base/addr.h"
 #include "platform/base/result.h"
+#include "platform/mem/frame_allocator.h"
+#include "platform/mem/lazy_array_unsafe.h"
+#include "platform/mem/window_unsafe.h"
 
 namespace ringfence::platform {
 
@@ -43,17 +53,28 @@ namespace ringfence::platform {
 class SlotSink {
  public:
   virtual ~SlotSink() = default;
+  // Called with GuestMemory's lock held: must not call back. Slots do not overlap; how to number
+  // them is the sink's business.
   // Guest-physical [phys, phys + bytes) is backed by host memory at `host`. ENOMEM, ENOSPC.
   virtual Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) = 0;
 };
 
 class GuestMemory {
  public:
+  // Guest-physical address of the first frame. Frame{0} is therefore never valid.
+  static constexpr uint64_t kWindowStart = uint64_t{4} << 30;
+  // File chunks at a time, whatever max_file_bytes says: each may cost a host mapping, of which
+  // there are 65530 (vm.max_map_count).
+  static constexpr uint64_t kMaxFileChunks = 16384;
+
   struct Options {
     uint64_t max_anonymous_bytes = uint64_t{4} << 30;  // guest RAM; ENOMEM beyond
     uint64_t max_file_bytes = uint64_t{64} << 30;      // window for file chunks
+    // False on host kernels whose shadow paging mishandles a 2 MiB entry that becomes a table
+    // (host-facts, rule 5): AddressSpace then uses 4 KiB entries only.
+    bool huge_guest_entries = true;
   };
-  // `sink` outlives the object.
+  // Costs address space only. `sink` outlives the object.
   static absl::StatusOr<std::unique_ptr<GuestMemory>> Create(const Options& options,
                                                              SlotSink* sink);
   ~GuestMemory();
@@ -61,7 +82,9 @@ class GuestMemory {
   GuestMemory& operator=(const GuestMemory&) = delete;
 
   // Allocates `count` (1 to 512) consecutive zeroed anonymous frames, one reference each.
-  // count == 512 gives a 2 MiB aligned block. ENOMEM when max_anonymous_bytes is reached.
+  // count == 512 gives a 2 MiB aligned block. Requests made one after the other give neighbours
+  // where possible. ENOMEM when max_anonymous_bytes is reached or, for count > 1, when no free run
+  // is long enough: then smaller requests may still succeed.
   Result<FrameRun> Allocate(uint64_t count);
 
   // Adds or drops one reference on each frame of the run. A frame whose count reaches zero is
@@ -71,32 +94,73 @@ class GuestMemory {
   uint32_t RefCount(Frame frame) const;
 
   // The memory of a frame; consecutive frames are consecutive in host memory. Anonymous frames
-  // are always accessible; file frames only through safe_copy.h.
-  std::byte* HostAddress(Frame frame) const;
+  // are always accessible; file frames only through safe_copy.h. Passing memory of anonymous frames
+  // to a host call that pins pages for reading (O_DIRECT write) can give EFAULT during Invalidate.
+  std::byte* HostAddress(Frame frame) const { return base_ + (frame.phys() - kWindowStart); }
   bool IsFileFrame(Frame frame) const;
 
   // Rule 2: on return no vCPU uses a translation to these frames that was loaded before the call.
   // Contents survive. Cost: 2 us idle, 50 us and more while vCPUs run, so pass whole ranges.
   void Invalidate(FrameRun run);
 
+  // For the vCPU code. While Invalidate runs, KVM may fail to page in a frame (KVM_RUN: EFAULT).
+  // Read the generation before KVM_RUN; if it then fails with EFAULT and InvalidatedSince says
+  // true, enter again without counting the failure.
+  uint64_t InvalidationGeneration() const;
+  bool InvalidatedSince(uint64_t generation) const;
+
   // Maps 2 MiB of `fd` at `file_offset` (2 MiB aligned) and returns its 512 frames, one reference
   // each, unmapped when the last goes. Pages past the end of the file give SIGBUS on the host and
-  // EFAULT from KVM_RUN. `writable` maps MAP_SHARED with PROT_WRITE. ENOMEM, ENODEV, EACCES.
+  // EFAULT from KVM_RUN. `writable` maps with PROT_WRITE. The mapping does not need `fd` to stay
+  // open. ENOMEM, also when all chunks are in use; ENODEV, EACCES as mmap(2); EINVAL.
   Result<FrameRun> MapFileChunk(int fd, uint64_t file_offset, bool writable);
 
   struct Stats {
-    uint64_t anonymous_bytes;   // frames in use
-    uint64_t committed_bytes;   // blocks that hold at least one used or cached frame
+    uint64_t anonymous_bytes;  // frames in use
+    uint64_t committed_bytes;  // blocks that hold at least one used or cached frame
     uint64_t file_chunks;
     uint64_t slots;
-    uint64_t invalidations;
+    uint64_t invalidations;  // host calls made for rule 2
   };
   Stats GetStats() const;
+  bool huge_guest_entries() const { return options_.huge_guest_entries; }
 
  private:
-  class Impl;
-  explicit GuestMemory(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  GuestMemory(const Options& options, SlotSink* sink);
+  absl::Status Init();
+
+  uint64_t Index(Frame frame) const { return frame.index - kWindowStart / kPageSize; }
+  bool AddAnonymousSlotLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<void> AddFileSlotLocked(uint64_t chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<uint64_t> TakeChunk();
+  void ReturnChunk(uint64_t chunk);
+  // A run of frames of one kind and block or chunk whose counts reached zero.
+  void FreeAnonymous(uint64_t first, uint64_t count);
+  void FreeFile(uint64_t first, uint64_t count);
+  void FreeRun(uint64_t first, uint64_t count);
+
+  // Constant after Init.
+  const Options options_;
+  SlotSink* const sink_;
+  Window window_;
+  std::byte* base_ = nullptr;
+  uint64_t anonymous_frames_ = 0;  // size of the anonymous part; file frames follow
+  uint64_t chunk_count_ = 0;
+
+  LazyArray<std::atomic<uint32_t>> counts_;        // per frame
+  LazyArray<std::atomic<uint32_t>> chunk_frames_;  // per chunk: frames with a count above zero
+  std::atomic<uint64_t> committed_bytes_{0};       // anonymous part made accessible so far
+  std::atomic<uint64_t> invalidations_begun_{0};
+  std::atomic<uint64_t> invalidations_done_{0};
+  std::atomic<uint64_t> notifications_{0};
+
+  mutable absl::Mutex mutex_;
+  std::optional<FrameAllocator> frames_ ABSL_GUARDED_BY(mutex_);
+  std::vector<uint32_t> free_chunks_ ABSL_GUARDED_BY(mutex_);
+  uint64_t next_chunk_ ABSL_GUARDED_BY(mutex_) = 0;  // never used from here on
+  uint64_t chunks_in_use_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t chunks_in_slots_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t slots_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace ringfence::platform

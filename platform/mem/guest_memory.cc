@@ -1,0 +1,280 @@
+#include "platform/mem/guest_memory.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+#include "platform/base/check.h"
+#include "platform/base/log.h"
+
+namespace ringfence::platform {
+namespace {
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kSmallSlot = 256 * kMiB;
+constexpr uint64_t kLargeSlot = 1024 * kMiB;
+// Counts from here on are stuck (reference counts in the header).
+constexpr uint32_t kStuckFrom = 0x80000000;
+constexpr uint32_t kStuck = 0xc0000000;
+constexpr uint64_t kMaxAnonymousBytes = uint64_t{1} << 42;
+
+uint64_t RoundUp(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Small slots for the first GiB, then large ones; `have` and the limit are multiples of 2 MiB.
+uint64_t NextSlotBytes(uint64_t have, uint64_t limit) {
+  return std::min(limit - have, have < kLargeSlot ? kSmallSlot : kLargeSlot);
+}
+
+// Splits [first, first + count) at multiples of 512 and calls fn(first, count) for each part.
+template <typename Fn>
+void ForEachBlock(uint64_t first, uint64_t count, Fn fn) {
+  while (count > 0) {
+    const uint64_t n = std::min(count, kPagesPerHuge - first % kPagesPerHuge);
+    fn(first, n);
+    first += n;
+    count -= n;
+  }
+}
+
+}  // namespace
+
+GuestMemory::GuestMemory(const Options& options, SlotSink* sink) : options_(options), sink_(sink) {}
+GuestMemory::~GuestMemory() = default;
+
+absl::StatusOr<std::unique_ptr<GuestMemory>> GuestMemory::Create(const Options& options,
+                                                                 SlotSink* sink) {
+  if (options.max_anonymous_bytes < kHugePageSize ||
+      options.max_anonymous_bytes > kMaxAnonymousBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("guest memory of ", options.max_anonymous_bytes,
+                                                   " bytes: must be 2 MiB to 4 TiB"));
+  }
+  std::unique_ptr<GuestMemory> memory(new GuestMemory(options, sink));
+  absl::Status status = memory->Init();
+  if (!status.ok()) return status;
+  return memory;
+}
+
+absl::Status GuestMemory::Init() {
+  const uint64_t anonymous_bytes = RoundUp(options_.max_anonymous_bytes, kHugePageSize);
+  anonymous_frames_ = anonymous_bytes / kPageSize;
+  chunk_count_ = std::min(options_.max_file_bytes / kHugePageSize, kMaxFileChunks);
+  const uint64_t window_bytes = anonymous_bytes + chunk_count_ * kHugePageSize;
+
+  auto reserved = window_.Reserve(window_bytes);
+  auto counts = LazyArray<std::atomic<uint32_t>>::Create(window_bytes / kPageSize);
+  auto chunks = LazyArray<std::atomic<uint32_t>>::Create(chunk_count_ + 1);
+  auto frames = FrameAllocator::Create(anonymous_frames_ / kPagesPerHuge);
+  if (!reserved.ok() || !counts.ok() || !chunks.ok() || !frames.ok()) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("cannot reserve ", window_bytes >> 30,
+                     " GiB of address space for guest memory: raise the limit (ulimit -v) or ask "
+                     "for less guest memory"));
+  }
+  base_ = window_.base();
+  counts_ = std::move(counts).value();
+  chunk_frames_ = std::move(chunks).value();
+  absl::MutexLock lock(&mutex_);
+  frames_.emplace(std::move(frames).value());
+  return absl::OkStatus();
+}
+
+bool GuestMemory::AddAnonymousSlotLocked() {
+  const uint64_t have = frames_->usable_blocks() * kHugePageSize;
+  const uint64_t bytes = NextSlotBytes(have, anonymous_frames_ * kPageSize);
+  if (bytes == 0) return false;
+  auto added = window_.Commit(have, bytes);
+  if (added.ok()) added = sink_->AddSlot(kWindowStart + have, bytes, base_ + have, false);
+  if (!added.ok()) {
+    Log(kWarning, "no memory slot for guest memory from ", have, ": ", ErrnoName(added.error()));
+    return false;
+  }
+  committed_bytes_.store(have + bytes, std::memory_order_relaxed);
+  frames_->AddBlocks(bytes / kHugePageSize);
+  ++slots_;
+  return true;
+}
+
+Result<FrameRun> GuestMemory::Allocate(uint64_t count) {
+  if (count == 0 || count > kPagesPerHuge) return Errno::kINVAL;
+  std::optional<FrameAllocator::Grant> grant;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (frames_->used_frames() + count > options_.max_anonymous_bytes / kPageSize) {
+      return Errno::kNOMEM;
+    }
+    while (!(grant = frames_->Take(count))) {
+      if (!AddAnonymousSlotLocked()) return Errno::kNOMEM;
+    }
+  }
+  const FrameRun run{Frame{grant->first + kWindowStart / kPageSize}, count};
+  std::byte* const memory = HostAddress(run.first);
+  if (grant->dirty.all()) {
+    std::memset(memory, 0, kHugePageSize);
+  } else if (grant->dirty.any()) {
+    for (uint64_t i = 0; i < count; ++i) {
+      if (grant->dirty[i]) std::memset(memory + i * kPageSize, 0, kPageSize);
+    }
+  }
+  for (uint64_t i = 0; i < count; ++i) {
+    counts_[grant->first + i].store(1, std::memory_order_relaxed);
+  }
+  return run;
+}
+
+void GuestMemory::Ref(FrameRun run) {
+  const uint64_t first = Index(run.first);
+  for (uint64_t i = first; i < first + run.count; ++i) {
+    const uint32_t old = counts_[i].fetch_add(1, std::memory_order_relaxed);
+    if (old == 0) Fatal("a free frame gets a reference");
+    if (old >= kStuckFrom) counts_[i].store(kStuck, std::memory_order_relaxed);
+  }
+}
+
+void GuestMemory::Unref(FrameRun run) {
+  const uint64_t first = Index(run.first);
+  const uint64_t end = first + run.count;
+  uint64_t free_from = end;  // start of the current run of frames that are now free
+  for (uint64_t i = first; i < end; ++i) {
+    const uint32_t old = counts_[i].fetch_sub(1, std::memory_order_acq_rel);
+    if (old == 1) {
+      free_from = std::min(free_from, i);
+      continue;
+    }
+    if (old == 0) Fatal("a free frame loses a reference");
+    if (old >= kStuckFrom) counts_[i].store(kStuck, std::memory_order_relaxed);
+    if (free_from < i) FreeRun(free_from, i - free_from);
+    free_from = end;
+  }
+  if (free_from < end) FreeRun(free_from, end - free_from);
+}
+
+uint32_t GuestMemory::RefCount(Frame frame) const {
+  return counts_[Index(frame)].load(std::memory_order_acquire);
+}
+
+void GuestMemory::FreeRun(uint64_t first, uint64_t count) {
+  ForEachBlock(first, count, [this](uint64_t part, uint64_t n) {
+    if (part >= anonymous_frames_) {
+      FreeFile(part, n);
+    } else {
+      FreeAnonymous(part, n);
+    }
+  });
+}
+
+void GuestMemory::FreeAnonymous(uint64_t first, uint64_t count) {
+  std::optional<uint32_t> drained;
+  {
+    absl::MutexLock lock(&mutex_);
+    drained = frames_->Release(first, count);
+  }
+  if (!drained) return;
+  // Without the lock: takes tens of microseconds, and nobody else uses the block meanwhile.
+  window_.Discard(*drained * kHugePageSize, kHugePageSize);
+  absl::MutexLock lock(&mutex_);
+  frames_->Drained(*drained);
+}
+
+bool GuestMemory::IsFileFrame(Frame frame) const { return Index(frame) >= anonymous_frames_; }
+
+void GuestMemory::Invalidate(FrameRun run) {
+  if (run.count == 0) return;
+  const uint64_t first = Index(run.first);
+  const uint64_t end = first + run.count;
+  const uint64_t split = std::clamp(anonymous_frames_, first, end);
+  invalidations_begun_.fetch_add(1, std::memory_order_seq_cst);
+  if (first < split) {
+    window_.NotifyAnonymous(first * kPageSize, (split - first) * kPageSize,
+                            committed_bytes_.load(std::memory_order_relaxed));
+    notifications_.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (split < end) {
+    window_.NotifyFile(split * kPageSize, (end - split) * kPageSize);
+    notifications_.fetch_add(1, std::memory_order_relaxed);
+  }
+  invalidations_done_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+uint64_t GuestMemory::InvalidationGeneration() const {
+  return invalidations_done_.load(std::memory_order_seq_cst);
+}
+
+// One that was under way at the first reading has either ended since, so that `done` moved, or is
+// still under way; one that began later likewise.
+bool GuestMemory::InvalidatedSince(uint64_t generation) const {
+  const uint64_t done = invalidations_done_.load(std::memory_order_seq_cst);
+  return done != generation || invalidations_begun_.load(std::memory_order_seq_cst) != done;
+}
+
+Result<void> GuestMemory::AddFileSlotLocked(uint64_t chunk) {
+  while (chunk >= chunks_in_slots_) {
+    const uint64_t have = chunks_in_slots_ * kHugePageSize;
+    const uint64_t bytes = NextSlotBytes(have, chunk_count_ * kHugePageSize);
+    const uint64_t offset = anonymous_frames_ * kPageSize + have;
+    TRY(sink_->AddSlot(kWindowStart + offset, bytes, base_ + offset, false));
+    chunks_in_slots_ += bytes / kHugePageSize;
+    ++slots_;
+  }
+  return Ok();
+}
+
+Result<uint64_t> GuestMemory::TakeChunk() {
+  absl::MutexLock lock(&mutex_);
+  uint64_t chunk = 0;
+  if (!free_chunks_.empty()) {
+    chunk = free_chunks_.back();
+    free_chunks_.pop_back();
+  } else if (next_chunk_ < chunk_count_) {
+    TRY(AddFileSlotLocked(next_chunk_));
+    chunk = next_chunk_++;
+  } else {
+    return Errno::kNOMEM;
+  }
+  ++chunks_in_use_;
+  return chunk;
+}
+
+void GuestMemory::ReturnChunk(uint64_t chunk) {
+  absl::MutexLock lock(&mutex_);
+  free_chunks_.push_back(static_cast<uint32_t>(chunk));
+  --chunks_in_use_;
+}
+
+Result<FrameRun> GuestMemory::MapFileChunk(int fd, uint64_t file_offset, bool writable) {
+  if (file_offset % kHugePageSize != 0) return Errno::kINVAL;
+  const uint64_t chunk = TRY(TakeChunk());
+  const uint64_t first = anonymous_frames_ + chunk * kPagesPerHuge;
+  auto mapped = window_.MapFile(first * kPageSize, kHugePageSize, fd, file_offset, writable);
+  if (!mapped.ok()) {
+    ReturnChunk(chunk);
+    return mapped.error();
+  }
+  chunk_frames_[chunk].store(kPagesPerHuge, std::memory_order_relaxed);
+  for (uint64_t i = 0; i < kPagesPerHuge; ++i) {
+    counts_[first + i].store(1, std::memory_order_relaxed);
+  }
+  return FrameRun{Frame{first + kWindowStart / kPageSize}, kPagesPerHuge};
+}
+
+void GuestMemory::FreeFile(uint64_t first, uint64_t count) {
+  const uint64_t chunk = (first - anonymous_frames_) / kPagesPerHuge;
+  const auto n = static_cast<uint32_t>(count);
+  if (chunk_frames_[chunk].fetch_sub(n, std::memory_order_acq_rel) != n) return;
+  const uint64_t offset = (anonymous_frames_ + chunk * kPagesPerHuge) * kPageSize;
+  if (!window_.UnmapFile(offset, kHugePageSize).ok()) {
+    // Harmless: the file stays mapped until the chunk is used again.
+    Log(kWarning, "file chunk ", chunk, " cannot be unmapped");
+  }
+  ReturnChunk(chunk);
+}
+
+GuestMemory::Stats GuestMemory::GetStats() const {
+  absl::MutexLock lock(&mutex_);
+  return {.anonymous_bytes = frames_->used_frames() * kPageSize,
+          .committed_bytes = frames_->committed_blocks() * kHugePageSize,
+          .file_chunks = chunks_in_use_,
+          .slots = slots_,
+          .invalidations = notifications_.load(std::memory_order_relaxed)};
+}
+
+}  // namespace ringfence::platform

@@ -1,0 +1,141 @@
+// The parts of PageTable that take leaves away: Unmap, ReplaceRun, destruction.
+#include "platform/base/log.h"
+#include "platform/mem/page_table.h"
+
+namespace ringfence::platform {
+namespace {
+
+// A removal invalidates and reports after this many runs of frames, to bound its own memory.
+constexpr size_t kMaxPendingRuns = 4096;
+
+}  // namespace
+
+// What has been taken out of the tables and not yet been invalidated and reported.
+struct PageTable::Removal {
+  Removal(PageTable* owner, DroppedFn on_dropped)
+      : space(owner), dropped(on_dropped), batch(owner->memory_) {}
+
+  void AddLeaf(uint64_t entry, int level) {
+    const FrameRun run{pte::FrameOf(entry), PagesAt(level)};
+    if (pte::ProtOf(entry).any()) batch.Add(run);
+    AppendRun(&leaves, run);
+    if (leaves.size() >= kMaxPendingRuns) Finish();
+  }
+  void AddTable(Frame table) {
+    batch.Add({table, 1});  // rule 4
+    AppendRun(&tables, {table, 1});
+    --space->tables_;
+  }
+  void Finish() {
+    batch.Flush();
+    for (const FrameRun& run : leaves) dropped(run);
+    for (const FrameRun& run : tables) space->memory_->Unref(run);
+    leaves.clear();
+    tables.clear();
+  }
+
+  PageTable* const space;
+  DroppedFn dropped;
+  InvalidationBatch batch;
+  std::vector<FrameRun> leaves;
+  std::vector<FrameRun> tables;
+};
+
+void PageTable::UnmapLevel(Frame table, int level, uint64_t start, uint64_t end, Removal* removal) {
+  TableView view = View(table);
+  for (uint64_t va = start; va < end;) {
+    const uint64_t next = EntryEnd(va, level, end);
+    const uint64_t index = pte::Index(va, level);
+    const uint64_t entry = view.Load(index);
+    if (pte::IsLeaf(entry)) {
+      view.Store(index, 0);
+      removal->AddLeaf(entry, level);
+    } else if (!pte::IsEmpty(entry)) {
+      const Frame child = pte::FrameOf(entry);
+      UnmapLevel(child, level - 1, va, next, removal);
+      if (View(child).AllEmpty()) {
+        view.Store(index, 0);
+        removal->AddTable(child);
+      }
+    }
+    va = next;
+  }
+}
+
+Result<void> PageTable::Unmap(VirtRange range, DroppedFn dropped) {
+  if (!IsUserRange(range)) return Errno::kINVAL;
+  TRY(SplitEdges(range));
+  Removal removal(this, dropped);
+  UnmapLevel(root_, pte::kLevels - 1, range.start.value(), range.end.value(), &removal);
+  removal.Finish();
+  return Ok();
+}
+
+void PageTable::DestroyLevel(Frame table, int level, uint64_t base, Removal* removal) {
+  const TableView view = View(table);
+  for (uint64_t i = 0; i < pte::kEntries; ++i) {
+    const bool is_root = level == pte::kLevels - 1;
+    if (is_root && i == pte::kKernelRootIndex && has_kernel_table_) continue;
+    const uint64_t entry = view.Load(i);
+    const uint64_t va = base + (i << pte::Shift(level));
+    if (pte::IsEmpty(entry)) continue;
+    if (!pte::IsLeaf(entry)) {
+      DestroyLevel(pte::FrameOf(entry), level - 1, va, removal);
+    } else if (va < kUserEnd.value()) {
+      // Its reference is the owner's, who has lost it: better a leak than a frame used twice.
+      Log(kError, "address space ", id_, " destroyed with page ", va, " still mapped");
+    } else {
+      removal->AddLeaf(entry, level);
+    }
+  }
+  removal->AddTable(table);
+}
+
+PageTable::~PageTable() {
+  Removal removal(this, [this](FrameRun platform_pages) { memory_->Unref(platform_pages); });
+  DestroyLevel(root_, pte::kLevels - 1, 0, &removal);
+  removal.Finish();
+  for (Frame table : reserve_) memory_->Unref({table, 1});
+}
+
+Result<void> PageTable::SplitForRun(VirtRange range, FrameRun run) {
+  std::vector<Slot> cut;
+  auto collect = [&](Slot slot, int level, uint64_t at, uint64_t) {
+    const Frame frame{run.first.index + ((at - range.start.value()) >> kPageShift)};
+    if (level == pte::kHugeLevel && frame.index % kPagesPerHuge != 0) cut.push_back(slot);
+  };
+  ForEachLeaf(range, collect);
+  if (cut.empty()) return Ok();
+  TRY(Reserve(cut.size()));
+  InvalidationBatch batch(memory_);
+  for (Slot slot : cut) Split(slot, &batch);
+  batch.Flush();
+  return Ok();
+}
+
+Result<void> PageTable::ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,
+                                   DroppedFn dropped) {
+  if (run.count > kUserEnd.value() >> kPageShift) return Errno::kINVAL;
+  const VirtRange range = TRY(VirtRange::Make(va, run.count << kPageShift));
+  if (!IsUserRange(range)) return Errno::kINVAL;
+  uint64_t found = 0;
+  auto count = [&](Slot, int level, uint64_t at, uint64_t) {
+    found += (EntryEnd(at, level, range.end.value()) - at) >> kPageShift;
+  };
+  ForEachLeaf(range, count);
+  if (found != run.count) return Errno::kNOENT;
+  TRY(SplitEdges(range));
+  TRY(SplitForRun(range, run));
+  Removal removal(this, dropped);
+  auto repoint = [&](Slot slot, int level, uint64_t at, uint64_t before) {
+    const Frame frame{run.first.index + ((at - va.value()) >> kPageShift)};
+    const uint64_t after = LeafEntry(frame, options, level);
+    Store(slot, after);
+    removal.AddLeaf(before, level);
+  };
+  ForEachLeaf(range, repoint);
+  removal.Finish();
+  return Ok();
+}
+
+}  // namespace ringfence::platform

@@ -1,0 +1,51 @@
+// Window: the host mappings behind the guest-physical window. The only place in platform/mem that
+// calls mmap, mprotect and madvise on guest memory. Offsets and sizes are bytes from the window's
+// start, page aligned, checked by GuestMemory. Threads: any; the kernel serialises.
+#ifndef RINGFENCE_PLATFORM_MEM_WINDOW_UNSAFE_H_
+#define RINGFENCE_PLATFORM_MEM_WINDOW_UNSAFE_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "platform/base/result.h"
+
+namespace ringfence::platform {
+
+class Window {
+ public:
+  Window() = default;
+  ~Window();
+  Window(const Window&) = delete;
+  Window& operator=(const Window&) = delete;
+
+  // Reserves `bytes` without access rights, aligned to 1 GiB. ENOMEM.
+  Result<void> Reserve(uint64_t bytes);
+  std::byte* base() const { return base_; }
+
+  // Makes a part anonymous memory, zero on first touch, in 2 MiB pages where the host has them.
+  Result<void> Commit(uint64_t offset, uint64_t bytes);
+  // Gives the memory of a committed part back to the host; it reads as zero afterwards.
+  void Discard(uint64_t offset, uint64_t bytes);
+
+  // Puts a file over a part / makes it inaccessible again. ENOMEM, ENODEV, EACCES.
+  Result<void> MapFile(uint64_t offset, uint64_t bytes, int fd, uint64_t file_offset,
+                       bool writable);
+  Result<void> UnmapFile(uint64_t offset, uint64_t bytes);
+
+  // Raise an MMU-notifier event over the part; contents survive, the sentry can always access it.
+  // `committed` is how much is anonymous from offset 0: the fallback when a part cannot be split
+  // off is the whole.
+  void NotifyAnonymous(uint64_t offset, uint64_t bytes, uint64_t committed);
+  void NotifyFile(uint64_t offset, uint64_t bytes);
+
+ private:
+  bool ProtectPair(uint64_t offset, uint64_t bytes);
+
+  std::byte* reserved_ = nullptr;
+  uint64_t reserved_bytes_ = 0;
+  std::byte* base_ = nullptr;
+};
+
+}  // namespace ringfence::platform
+
+#endif  // RINGFENCE_PLATFORM_MEM_WINDOW_UNSAFE_H_
