@@ -211,7 +211,11 @@ Result<void> GuestMemory::AddFileSlotLocked(uint64_t chunk) {
     const uint64_t have = chunks_in_slots_ * kHugePageSize;
     const uint64_t bytes = NextSlotBytes(have, chunk_count_ * kHugePageSize);
     const uint64_t offset = anonymous_frames_ * kPageSize + have;
-    TRY(sink_->AddSlot(kWindowStart + offset, bytes, base_ + offset, false));
+    const auto added = sink_->AddSlot(kWindowStart + offset, bytes, base_ + offset, false);
+    if (!added.ok()) {
+      Log(kWarning, "no memory slot for files from ", have, ": ", ErrnoName(added.error()));
+      return Errno::kNOMEM;
+    }
     chunks_in_slots_ += bytes / kHugePageSize;
     ++slots_;
   }

@@ -92,7 +92,8 @@ void PageTable::DestroyLevel(Frame table, int level, uint64_t base, Removal* rem
 }
 
 PageTable::~PageTable() {
-  Removal removal(this, [this](FrameRun platform_pages) { memory_->Unref(platform_pages); });
+  auto unref = [this](FrameRun platform_pages) { memory_->Unref(platform_pages); };
+  Removal removal(this, unref);
   DestroyLevel(root_, pte::kLevels - 1, 0, &removal);
   removal.Finish();
   for (Frame table : reserve_) memory_->Unref({table, 1});
