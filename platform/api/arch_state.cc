@@ -1,0 +1,33 @@
+#include "platform/api/arch_state.h"
+
+#include <cstring>
+
+namespace ringfence::platform {
+namespace {
+
+// Offsets in the XSAVE area, SDM vol. 1, 13.4.
+constexpr size_t kFcw = 0;
+constexpr size_t kMxcsr = 24;
+constexpr size_t kXstateBv = 512;
+
+constexpr uint16_t kInitialFcw = 0x37f;     // all exceptions masked, 64-bit precision
+constexpr uint32_t kInitialMxcsr = 0x1f80;  // all exceptions masked, round to nearest
+constexpr uint64_t kX87AndSse = 3;
+
+template <typename T>
+void Put(FpuState& state, size_t offset, T value) {
+  std::memcpy(state.image.data() + offset, &value, sizeof value);
+}
+
+}  // namespace
+
+FpuState InitialFpuState() {
+  FpuState state;
+  Put(state, kFcw, kInitialFcw);
+  Put(state, kMxcsr, kInitialMxcsr);
+  // x87 and SSE come from the image, AVX is in its initial configuration (zero).
+  Put(state, kXstateBv, kX87AndSse);
+  return state;
+}
+
+}  // namespace ringfence::platform
