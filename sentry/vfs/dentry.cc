@@ -98,6 +98,13 @@ std::string Vfs::PathOf(const DentryRef& dentry, const DentryRef& root) {
   return climb.path;
 }
 
+std::string Vfs::AbsolutePathOf(const DentryRef& dentry) {
+  if (dentry->mount() == DetachedMount()) return dentry->name();
+  std::string path = ClimbTo(PathOfDentry(dentry), Path{}).path;
+  if (dentry->unlinked()) path += " (deleted)";
+  return path;
+}
+
 DentryRef FsContext::root() const {
   absl::ReaderMutexLock lock(&mutex_);
   return root_;

@@ -29,6 +29,7 @@ namespace ringfence::sentry {
 class Dentry;
 class EpollFile;
 class Inode;
+class Pipe;
 using DentryRef = std::shared_ptr<Dentry>;
 using InodeRef = std::shared_ptr<Inode>;
 
@@ -103,6 +104,7 @@ class File {
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool IsTty() const { return false; }
   virtual EpollFile* AsEpoll() { return nullptr; }  // fs/epoll
+  virtual std::shared_ptr<Pipe> AsPipe() { return nullptr; }  // fs/pipe; for splice(2)
 
  protected:
   absl::Mutex offset_mutex_;

@@ -118,6 +118,8 @@ class Vfs {
   // Path of a dentry as seen from `root` (getcwd, /proc/PID/exe): "(unreachable)/..." outside of
   // it, " (deleted)" appended when unlinked.
   static std::string PathOf(const DentryRef& dentry, const DentryRef& root);
+  // As seen from the top of the mount tree (/proc/PID/maps, messages).
+  static std::string AbsolutePathOf(const DentryRef& dentry);
 };
 
 // The mount tree of a set of processes.

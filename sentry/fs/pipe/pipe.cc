@@ -1,0 +1,193 @@
+#include "sentry/fs/pipe/pipe.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "platform/base/addr.h"
+
+namespace ringfence::sentry {
+namespace {
+
+constexpr int kCapSysResource = 24;
+constexpr size_t kFirstRing = 4096;
+
+}  // namespace
+
+size_t Pipe::RoomLocked() const { return capacity_ > used_ ? capacity_ - used_ : 0; }
+
+// Makes the ring hold `bytes`: most pipes carry little, so it starts at a page.
+void Pipe::GrowLocked(size_t bytes) {
+  if (bytes <= ring_.size()) return;
+  size_t size = std::max(ring_.size(), kFirstRing);
+  while (size < bytes) size *= 2;
+  std::vector<std::byte> larger(size);
+  const size_t first = std::min(used_, ring_.size() - head_);
+  if (used_ != 0) {
+    std::memcpy(larger.data(), ring_.data() + head_, first);
+    std::memcpy(larger.data() + first, ring_.data(), used_ - first);
+  }
+  ring_ = std::move(larger);
+  head_ = 0;
+}
+
+Result<size_t> Pipe::FillLocked(UserIo& io, size_t n) {
+  GrowLocked(used_ + n);
+  size_t done = 0;
+  while (done < n) {
+    const size_t tail = (head_ + used_) % ring_.size();
+    const size_t want = std::min(n - done, ring_.size() - tail);
+    Result<size_t> moved = io.Read(ring_.data() + tail, want);
+    if (!moved.ok() && done == 0) return moved;
+    const size_t got = moved.value_or(0);
+    used_ += got;
+    done += got;
+    if (got < want) break;
+  }
+  return done;
+}
+
+void Pipe::SkipLocked(size_t n) {
+  used_ -= n;
+  head_ = used_ == 0 ? 0 : (head_ + n) % ring_.size();
+}
+
+Result<size_t> Pipe::DrainLocked(UserIo& io, size_t n) {
+  size_t done = 0;
+  while (done < n) {
+    const size_t want = std::min(n - done, ring_.size() - head_);
+    Result<size_t> moved = io.Write(ring_.data() + head_, want);
+    if (!moved.ok() && done == 0) return moved;
+    const size_t got = moved.value_or(0);
+    SkipLocked(got);
+    done += got;
+    if (got < want) break;
+  }
+  return done;
+}
+
+Result<size_t> Pipe::Read(UserIo& io, bool packets) {
+  if (io.remaining() == 0) return size_t{0};
+  size_t done = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (used_ == 0) {
+      if (writers_ != 0) return Errno::kAGAIN;
+      return size_t{0};
+    }
+    size_t n = std::min<uint64_t>(io.remaining(), used_);
+    const bool packet = packets && !packets_.empty();
+    const size_t packet_size = packet ? packets_.front() : 0;
+    if (packet) n = std::min(n, packet_size);
+    done = TRY(DrainLocked(io, n));
+    if (packet) {
+      SkipLocked(packet_size - done);
+      packets_.pop_front();
+    } else {
+      // Packets read as a stream: the boundaries that went by are gone.
+      for (size_t left = done; left != 0 && !packets_.empty();) {
+        const size_t part = std::min(left, packets_.front());
+        left -= part;
+        packets_.front() -= part;
+        if (packets_.front() == 0) packets_.pop_front();
+      }
+    }
+  }
+  wait_queue_.Notify(kEventOut);
+  return done;
+}
+
+Result<size_t> Pipe::Write(UserIo& io, bool packets) {
+  size_t done = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (readers_ == 0) return Errno::kPIPE;
+    if (io.remaining() == 0) return size_t{0};
+    size_t n = io.remaining();
+    if (packets) n = std::min<size_t>(n, kAtomic);
+    const size_t room = RoomLocked();
+    const size_t before = used_;
+    if (packets && packets_.size() >= capacity_ / kAtomic) return Errno::kAGAIN;
+    if (room == 0 || (n <= kAtomic && room < n)) return Errno::kAGAIN;
+    n = std::min(n, room);
+    done = TRY(FillLocked(io, n));
+    // Every byte is in a packet as long as one boundary is known.
+    if (packets && packets_.empty() && before != 0) packets_.push_back(before);
+    if (packets || !packets_.empty()) packets_.push_back(done);
+  }
+  wait_queue_.Notify(kEventIn);
+  return done;
+}
+
+Result<uint64_t> Pipe::SetCapacity(const CallContext& ctx, uint64_t bytes) {
+  if (bytes > (uint64_t{1} << 31)) return Errno::kINVAL;
+  const uint64_t capacity = std::bit_ceil(std::max(bytes, uint64_t{kPageSize}));
+  absl::MutexLock lock(&mutex_);
+  if (capacity > capacity_ && capacity > kMaxCapacity &&
+      !ctx.creds->HasCapability(kCapSysResource)) {
+    return Errno::kPERM;
+  }
+  if (capacity < used_) return Errno::kBUSY;
+  capacity_ = capacity;
+  return capacity;
+}
+
+uint64_t Pipe::capacity() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return capacity_;
+}
+
+uint64_t Pipe::available() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return used_;
+}
+
+EventMask Pipe::Poll(bool reader, bool writer, uint64_t quiet_generation) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  EventMask events = 0;
+  if (reader) {
+    if (used_ != 0) events |= kEventIn;
+    if (writers_ == 0 && writer_generation_ != quiet_generation) events |= kEventHup;
+  }
+  if (writer) {
+    if (RoomLocked() >= kAtomic) events |= kEventOut;
+    if (readers_ == 0) events |= kEventErr;
+  }
+  return events;
+}
+
+void Pipe::OpenEnd(bool reader, bool writer) {
+  {
+    absl::MutexLock lock(&mutex_);
+    readers_ += reader ? 1 : 0;
+    writers_ += writer ? 1 : 0;
+    reader_generation_ += reader ? 1 : 0;
+    writer_generation_ += writer ? 1 : 0;
+  }
+  wait_queue_.Notify(kEventIn | kEventOut);
+}
+
+void Pipe::CloseEnd(bool reader, bool writer) {
+  EventMask events = 0;
+  {
+    absl::MutexLock lock(&mutex_);
+    readers_ -= reader ? 1 : 0;
+    writers_ -= writer ? 1 : 0;
+    if (reader && readers_ == 0) events |= kEventErr | kEventOut;
+    if (writer && writers_ == 0) events |= kEventHup | kEventIn;
+    // A fifo's data goes with its last end.
+    if (readers_ == 0 && writers_ == 0) {
+      used_ = head_ = 0;
+      std::vector<std::byte>().swap(ring_);
+      packets_.clear();
+    }
+  }
+  if (events != 0) wait_queue_.Notify(events);
+}
+
+Pipe::Ends Pipe::ends() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return Ends{readers_, writers_, reader_generation_, writer_generation_};
+}
+
+}  // namespace ringfence::sentry
