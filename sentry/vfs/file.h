@@ -103,7 +103,7 @@ class File {
   // "pipe:[5]", "anon_inode:[eventfd]": the target of /proc/PID/fd links when dentry() is null.
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool IsTty() const { return false; }
-  virtual EpollFile* AsEpoll() { return nullptr; }  // fs/epoll
+  virtual EpollFile* AsEpoll() { return nullptr; }            // fs/epoll
   virtual std::shared_ptr<Pipe> AsPipe() { return nullptr; }  // fs/pipe; for splice(2)
 
  protected:

@@ -116,10 +116,9 @@ class PipeFile : public File {
   bool OpenPending() override {
     if (!pending_.load(std::memory_order_relaxed)) return false;
     const Pipe::Ends ends = pipe_->ends();
-    const bool met = readable() ? ends.writers != 0 ||
-                                      ends.writer_generation != opened_writer_generation_
-                                : ends.readers != 0 ||
-                                      ends.reader_generation != opened_reader_generation_;
+    const bool met = readable()
+                         ? ends.writers != 0 || ends.writer_generation != opened_writer_generation_
+                         : ends.readers != 0 || ends.reader_generation != opened_reader_generation_;
     if (met) pending_.store(false, std::memory_order_relaxed);
     return !met;
   }

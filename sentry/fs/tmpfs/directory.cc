@@ -166,8 +166,7 @@ Result<InodeRef> TmpfsDirectory::Mkdir(const CallContext& ctx, std::string_view 
 
 Result<InodeRef> TmpfsDirectory::Symlink(const CallContext& ctx, std::string_view name,
                                          std::string_view target) {
-  auto inode =
-      std::make_shared<TmpfsSymlink>(TRY(MakeInit(ctx, S_IFLNK | 0777, 1, 0)), target);
+  auto inode = std::make_shared<TmpfsSymlink>(TRY(MakeInit(ctx, S_IFLNK | 0777, 1, 0)), target);
   Insert(name, inode);
   return InodeRef(std::move(inode));
 }

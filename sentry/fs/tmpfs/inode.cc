@@ -114,8 +114,8 @@ Result<std::string> TmpfsInode::GetXattr(const CallContext&, std::string_view na
   return it->second;
 }
 
-Result<void> TmpfsInode::SetXattr(const CallContext&, std::string_view name,
-                                  std::string_view value, int flags) {
+Result<void> TmpfsInode::SetXattr(const CallContext&, std::string_view name, std::string_view value,
+                                  int flags) {
   TRY(CheckXattrName(type_, name));
   absl::MutexLock lock(&mutex_);
   size_t bytes = name.size() + value.size();

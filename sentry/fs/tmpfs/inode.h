@@ -42,8 +42,8 @@ class TmpfsInode : public Inode {
   // nlink changes; ctime follows. AddLink: EMLINK, ENOENT for a file that lost its last name.
   Result<void> AddLink();
   void DropLink();
-  void TouchAccess();        // relatime
-  void TouchChange();        // ctime: its name changed
+  void TouchAccess();  // relatime
+  void TouchChange();  // ctime: its name changed
   uint64_t ino() const { return ino_; }
   TmpfsState& state() const { return *state_; }
 

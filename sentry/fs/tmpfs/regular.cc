@@ -70,8 +70,7 @@ class TmpfsFile : public File {
 
   Result<MappableRef> GetMappable(const CallContext&, bool shared_write) override {
     if (shared_write && (inode_->seals() & kWriteSeals) != 0) return Errno::kPERM;
-    inode_->pages()->SetName(dentry() == nullptr ? AnonymousName()
-                                                 : Vfs::AbsolutePathOf(dentry()));
+    inode_->pages()->SetName(dentry() == nullptr ? AnonymousName() : Vfs::AbsolutePathOf(dentry()));
     return MappableRef(inode_->pages());
   }
   Result<int64_t> Fcntl(const CallContext&, uint32_t command, uint64_t arg) override {

@@ -30,9 +30,8 @@ Tmpfs::Tmpfs(const Options& options)
 std::shared_ptr<Tmpfs> Tmpfs::Create(const Options& options) {
   std::shared_ptr<Tmpfs> fs(new Tmpfs(options));
   fs->state_->inodes = 1;
-  fs->root_ = std::make_shared<TmpfsDirectory>(
-      TmpfsInode::Init{fs.get(), fs->state_, S_IFDIR | (options.root_mode & 07777), options.uid,
-                       options.gid, 2, 0});
+  fs->root_ = std::make_shared<TmpfsDirectory>(TmpfsInode::Init{
+      fs.get(), fs->state_, S_IFDIR | (options.root_mode & 07777), options.uid, options.gid, 2, 0});
   return fs;
 }
 

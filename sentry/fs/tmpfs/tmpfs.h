@@ -23,14 +23,14 @@ struct TmpfsState;
 class Tmpfs : public FileSystem {
  public:
   struct Options {
-    platform::GuestMemory* memory = nullptr;   // outlives the file system and all its files
-    const DeviceRegistry* devices = nullptr;   // for device nodes; null: they give ENXIO
-    uint64_t max_bytes = ~uint64_t{0};         // size=; only GuestMemory's own limit by default
-    uint64_t max_inodes = uint64_t{1} << 20;   // nr_inodes=
+    platform::GuestMemory* memory = nullptr;  // outlives the file system and all its files
+    const DeviceRegistry* devices = nullptr;  // for device nodes; null: they give ENXIO
+    uint64_t max_bytes = ~uint64_t{0};        // size=; only GuestMemory's own limit by default
+    uint64_t max_inodes = uint64_t{1} << 20;  // nr_inodes=
     uint32_t root_mode = 01777;
     Uid uid = 0;
     Gid gid = 0;
-    std::string_view type = "tmpfs";           // "devtmpfs" for /dev
+    std::string_view type = "tmpfs";  // "devtmpfs" for /dev
   };
   static std::shared_ptr<Tmpfs> Create(const Options& options);
 
@@ -47,8 +47,7 @@ class Tmpfs : public FileSystem {
 
 // memfd_create(2): an unnamed file; `seals` is F_SEAL_SEAL unless MFD_ALLOW_SEALING was given.
 // One Tmpfs of the kernel's own is passed for all of them. ENOSPC.
-Result<FileRef> MakeMemfd(const CallContext& ctx, Tmpfs& fs, std::string_view name,
-                          uint32_t seals);
+Result<FileRef> MakeMemfd(const CallContext& ctx, Tmpfs& fs, std::string_view name, uint32_t seals);
 
 }  // namespace ringfence::sentry
 
