@@ -41,6 +41,12 @@ class Mappable {
     return Ok();
   }
 
+  // MADV_REMOVE: the pages read as zeros afterwards. Called without the mm lock. EOPNOTSUPP.
+  virtual Result<void> RemovePages(uint64_t page, uint64_t count) {
+    (void)page, (void)count;
+    return Errno::kOPNOTSUPP;
+  }
+
   // For /proc/PID/maps and for shared futex keys.
   virtual std::string MappedName() const = 0;  // path; "" for none
   virtual uint64_t DeviceId() const { return 0; }

@@ -31,23 +31,23 @@ namespace ringfence::sentry {
 enum class VmaKind : uint8_t { kAnonymous, kFile, kStack, kHeap, kVdso, kVvar };
 
 struct MapRequest {
-  VirtAddr addr;              // hint or fixed address; page aligned when fixed
-  uint64_t length = 0;        // bytes; rounded up
+  VirtAddr addr;        // hint or fixed address; page aligned when fixed
+  uint64_t length = 0;  // bytes; rounded up
   Prot prot;
   Prot max_prot{true, true, true};  // what mprotect may grant (a shared map of a read-only file)
   bool shared = false;
-  bool fixed = false;         // MAP_FIXED
+  bool fixed = false;  // MAP_FIXED
   bool fixed_noreplace = false;
   bool grows_down = false;
   bool populate = false;
   bool noreserve = false;
   VmaKind kind = VmaKind::kAnonymous;
-  MappableRef object;         // null for anonymous memory
-  uint64_t offset = 0;        // bytes into object, page aligned
-  std::string name;           // "[stack]" and the like; else the object's name
+  MappableRef object;   // null for anonymous memory
+  uint64_t offset = 0;  // bytes into object, page aligned
+  std::string name;     // "[stack]" and the like; else the object's name
 };
 
-struct VmaInfo {              // for /proc/PID/maps and smaps
+struct VmaInfo {  // for /proc/PID/maps and smaps
   VirtRange range;
   Prot prot;
   bool shared;
@@ -60,7 +60,7 @@ enum class FaultResult { kHandled, kMapError, kAccessError, kBusError, kOutOfMem
 
 // Identity of a futex word (futex(2)): private = (mm, address), shared = (object, offset).
 struct FutexKey {
-  uint64_t space = 0;   // id of the mm or address of the object
+  uint64_t space = 0;  // id of the mm or address of the object
   uint64_t offset = 0;
   std::shared_ptr<void> keep_alive;
   friend bool operator==(const FutexKey& a, const FutexKey& b) {
@@ -146,6 +146,7 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
   virtual void ZapMappable(Mappable* object, uint64_t first_page, uint64_t end_page,
                            bool even_cow) = 0;
 
+  // In address order, under the mm lock: `visit` must not call back.
   virtual void VisitVmas(absl::FunctionRef<void(const VmaInfo&)> visit) const = 0;
   struct Usage {
     uint64_t virtual_bytes, resident_bytes, shared_bytes, data_bytes, stack_bytes, text_bytes,

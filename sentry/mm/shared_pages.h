@@ -52,7 +52,7 @@ class AnonymousPages : public Mappable {
   static constexpr uint64_t kMaxSize = (uint64_t{1} << 63) - 1;
 
   struct Options {
-    std::string name;                  // for /proc/PID/maps; SetName changes it
+    std::string name;  // for /proc/PID/maps; SetName changes it
     uint64_t device = 0, inode = 0;
     uint64_t size = 0;                 // initial size in bytes
     std::shared_ptr<PageQuota> quota;  // null: only GuestMemory limits
@@ -91,11 +91,12 @@ class AnonymousPages : public Mappable {
   Result<FrameRun> GetFrames(uint64_t page, uint64_t count, Access access) override;
   void AddMapping(MemoryManager* mm, VirtRange range, uint64_t page) override;
   void RemoveMapping(MemoryManager* mm, VirtRange range, uint64_t page) override;
+  Result<void> RemovePages(uint64_t page, uint64_t count) override;
   std::string MappedName() const override;
   uint64_t DeviceId() const override { return options_.device; }
   uint64_t InodeNumber() const override { return options_.inode; }
   uint64_t FaultAround() const override { return options_.whole_blocks ? kPagesPerHuge : 16; }
-  // True while a mapping that may be written shows the object (F_SEAL_WRITE: EBUSY).
+  // True while some address space shows the object (F_SEAL_WRITE: EBUSY).
   bool HasMappings() const;
 
  private:
@@ -112,7 +113,8 @@ class AnonymousPages : public Mappable {
   };
 
   uint64_t FrameAt(uint64_t page) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Makes the absent pages [page, page + count) of one chunk, as many as can be in one run.
+  // Makes absent pages from `page` on, at most `count`, those of one chunk that can be one run;
+  // returns how many. ENOSPC, ENOMEM.
   Result<uint64_t> MakePages(uint64_t page, uint64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A run of existing pages from `page` on, referenced for the caller; empty for a hole.
   FrameRun ReferenceRun(uint64_t page, uint64_t count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -44,6 +44,8 @@ class UserIo {
 
  private:
   void Advance(uint64_t n);
+  template <typename Move>
+  Result<size_t> ForEachPiece(size_t n, Move move);
   MemoryManager* mm_ = nullptr;
   std::vector<Segment> segments_;
   absl::Span<std::byte> buffer_;
