@@ -14,9 +14,20 @@ constexpr uint16_t kInitialFcw = 0x37f;     // all exceptions masked, 64-bit pre
 constexpr uint32_t kInitialMxcsr = 0x1f80;  // all exceptions masked, round to nearest
 constexpr uint64_t kX87AndSse = 3;
 
+constexpr size_t kHeaderBytes = 64;
+constexpr uint32_t kMxcsrBits = 0xffff;     // the others fault when loaded
+constexpr uint64_t kComponents = 7;         // x87, SSE, AVX
+
 template <typename T>
 void Put(FpuState& state, size_t offset, T value) {
   std::memcpy(state.image.data() + offset, &value, sizeof value);
+}
+
+template <typename T>
+T Get(const FpuState& state, size_t offset) {
+  T value;
+  std::memcpy(&value, state.image.data() + offset, sizeof value);
+  return value;
 }
 
 }  // namespace
@@ -28,6 +39,13 @@ FpuState InitialFpuState() {
   // x87 and SSE come from the image, AVX is in its initial configuration (zero).
   Put(state, kXstateBv, kX87AndSse);
   return state;
+}
+
+void SanitizeFpuState(FpuState* state) {
+  Put(*state, kMxcsr, Get<uint32_t>(*state, kMxcsr) & kMxcsrBits);
+  const uint64_t components = Get<uint64_t>(*state, kXstateBv) & kComponents;
+  std::memset(state->image.data() + kXstateBv, 0, kHeaderBytes);
+  Put(*state, kXstateBv, components);
 }
 
 }  // namespace ringfence::platform

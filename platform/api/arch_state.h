@@ -25,6 +25,10 @@ struct alignas(64) FpuState {
 };
 FpuState InitialFpuState();
 
+// Makes any bytes an image that a CPU accepts: drops components beyond x87|SSE|AVX, reserved MXCSR
+// bits and header fields. What rt_sigreturn and ptrace give to Context::LoadFpu goes through this.
+void SanitizeFpuState(FpuState* state);
+
 }  // namespace ringfence::platform
 
 #endif  // RINGFENCE_PLATFORM_API_ARCH_STATE_H_

@@ -22,8 +22,9 @@
 namespace ringfence::platform {
 
 struct KvmOptions {
-  // kProbe: ask the hardware. The others are for tests; kPrivileged where SYSCALL does not enter
-  // ring 0 is refused, kDeprivileged works on every host.
+  // kProbe: ask the hardware. The others are for tests: FailedPrecondition where SYSCALL of ring 3
+  // does something else. (A deprivileged trampoline where SYSCALL enters ring 0 would run guest
+  // code there, so there is nothing to choose.)
   enum Flavour { kProbe, kPrivileged, kDeprivileged };
 
   ExitlessMode exitless = ExitlessMode::kAuto;

@@ -1,0 +1,38 @@
+// CPUID as guests see it: the host CPU's own leaves, cut down to what works with XCR0 = 7.
+//
+// KVM_GET_SUPPORTED_CPUID is not asked: on hosts without hardware virtualisation it hides features
+// that the CPU runs (host-facts.md). AVX-512, PKU, AMX, CET and supervisor state are masked, leaf
+// 0xd is recomputed for x87, SSE and AVX, MONITOR and virtualisation features are hidden.
+#ifndef RINGFENCE_PLATFORM_KVM_ARCH_X86_64_CPUID_FILTER_H_
+#define RINGFENCE_PLATFORM_KVM_ARCH_X86_64_CPUID_FILTER_H_
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace ringfence::kvm {
+
+struct CpuidRegs {
+  uint32_t eax, ebx, ecx, edx;
+};
+using CpuidFn = CpuidRegs (*)(uint32_t function, uint32_t index);
+
+// The host's CPUID instruction.
+CpuidRegs HostCpuid(uint32_t function, uint32_t index);
+
+// One leaf after masking; pure.
+CpuidRegs FilterLeaf(uint32_t function, uint32_t index, CpuidRegs host);
+
+// All leaves that guests get, from `source`.
+std::vector<kvm_cpuid_entry2> BuildCpuid(CpuidFn source);
+
+// The same from the host's CPU, made once.
+const std::vector<kvm_cpuid_entry2>& HostCpuidForGuest();
+
+// The features without which the platform cannot run a guest; nullptr when all are there.
+const char* MissingCpuFeature(CpuidFn source);
+
+}  // namespace ringfence::kvm
+
+#endif  // RINGFENCE_PLATFORM_KVM_ARCH_X86_64_CPUID_FILTER_H_

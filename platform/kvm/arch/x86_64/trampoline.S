@@ -1,0 +1,104 @@
+// What SYSCALL jumps to (LSTAR), in two flavours from one source. See trampoline.h for the table
+// of regions that the labels here delimit, and call_page.h for the protocol.
+//
+// On entry rcx = the caller's rip, r11 = its rflags, rsp and everything else the caller's; SFMASK
+// has cleared TF, IF, DF, NT and AC. rcx and r11 keep their values throughout, rax until the call
+// is posted, and no other register is written. The caller's stack is never touched.
+
+#include "platform/kvm/call_page_layout.h"
+
+#define FLAG_TF 0x100
+#define POSTED 1
+#define DONE 4
+#define PUNT 8
+
+.macro TRAMPOLINE name, privileged
+        .balign 4096
+        .globl  ringfence_trampoline_\name
+        .globl  ringfence_trampoline_\name\()_info
+ringfence_trampoline_\name:
+.Lbegin_\name:
+        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_MODE(%rip)
+        je      .Lexit_\name
+        // A single-stepped call returns through the exit: nothing here may be stepped over.
+        testl   $FLAG_TF, %r11d
+        jnz     .Lexit_\name
+.if \privileged
+        // SYSRET to a non-canonical rcx faults in ring 0 on some CPUs.
+        btq     $47, %rcx
+        jc      .Lexit_\name
+.endif
+        movq    %rax, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip)
+        movq    %rdi, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 0(%rip)
+        movq    %rsi, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 8(%rip)
+        movq    %rdx, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 16(%rip)
+        movq    %r10, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 24(%rip)
+        movq    %r8, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 32(%rip)
+        movq    %r9, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 40(%rip)
+        movl    $POSTED, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+.Lposted_\name:
+        movl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SPIN(%rip), %eax
+1:      testb   $(DONE | PUNT), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jnz     3f
+        pause
+        decl    %eax
+        jnz     1b
+        lock btrl $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jc      .Lnot_served_\name
+        // Not posted any more: claimed. The service thread is bound to finish.
+2:      pause
+        testb   $(DONE | PUNT), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jz      2b
+3:      testb   $PUNT, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jnz     .Lpunted_\name
+        movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip), %rax
+.Lresult_\name:
+        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+.if \privileged
+        sysretq
+.Lrsp_lost_\name:
+.Lrsp_back_\name:
+.else
+        // popfq brings back every flag that ring 3 may set, with AC and DF; it needs a stack and
+        // the caller's must not be touched.
+        movq    %rsp, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RSP(%rip)
+        leaq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STACK_TOP(%rip), %rsp
+.Lrsp_lost_\name:
+        pushq   %r11
+        popfq
+        movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RSP(%rip), %rsp
+.Lrsp_back_\name:
+        jmpq    *%rcx
+.endif
+.Lpunted_\name:
+        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+.Lnot_served_\name:
+        movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip), %rax
+.Lexit_\name:
+        outb    %al, $CALL_PORT
+.Lexited_\name:
+.if \privileged
+        // The sentry has loaded rax, rcx and r11.
+        sysretq
+.endif
+.Lend_\name:
+        ud2
+        .fill   4096 - (. - .Lbegin_\name), 1, 0xcc
+
+        .balign 4
+ringfence_trampoline_\name\()_info:
+        .long   .Lposted_\name - .Lbegin_\name
+        .long   .Lresult_\name - .Lbegin_\name
+        .long   .Lrsp_lost_\name - .Lbegin_\name
+        .long   .Lrsp_back_\name - .Lbegin_\name
+        .long   .Lpunted_\name - .Lbegin_\name
+        .long   .Lexit_\name - .Lbegin_\name
+        .long   .Lexited_\name - .Lbegin_\name
+        .long   .Lend_\name - .Lbegin_\name
+.endm
+
+        .section .rodata.ringfence_trampoline, "a"
+        TRAMPOLINE deprivileged, 0
+        TRAMPOLINE privileged, 1
+
+        .section .note.GNU-stack, "", @progbits

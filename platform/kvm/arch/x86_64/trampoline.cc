@@ -1,0 +1,43 @@
+#include "platform/kvm/arch/x86_64/trampoline.h"
+
+extern "C" {
+extern const std::byte ringfence_trampoline_deprivileged[];
+extern const std::byte ringfence_trampoline_privileged[];
+extern const ringfence::kvm::TrampolineRegions ringfence_trampoline_deprivileged_info;
+extern const ringfence::kvm::TrampolineRegions ringfence_trampoline_privileged_info;
+}
+
+namespace ringfence::kvm {
+
+const std::byte* TrampolineImage(Flavour flavour) {
+  return flavour == Flavour::kPrivileged ? ringfence_trampoline_privileged
+                                         : ringfence_trampoline_deprivileged;
+}
+
+const TrampolineRegions& TrampolineTable(Flavour flavour) {
+  return flavour == Flavour::kPrivileged ? ringfence_trampoline_privileged_info
+                                         : ringfence_trampoline_deprivileged_info;
+}
+
+std::optional<CallProgress> RebuildCaller(const TrampolineRegions& regions, uint64_t offset,
+                                          CallPage& page, platform::ArchState* state) {
+  if (offset >= regions.end) return std::nullopt;
+  const uint32_t progress = page.state.exchange(CallPage::kIdle, std::memory_order_acq_rel);
+  state->rip = state->rcx;
+  state->rflags = state->r11;
+  if (offset < regions.posted || offset >= regions.exit) return CallProgress::kNotServed;
+  if (offset < regions.result) {
+    state->rax = page.rax.load(std::memory_order_relaxed);
+    return progress == CallPage::kDone ? CallProgress::kServed : CallProgress::kNotServed;
+  }
+  if (offset < regions.punted) {
+    if (offset >= regions.rsp_lost && offset < regions.rsp_back) {
+      state->rsp = page.saved_rsp.load(std::memory_order_relaxed);
+    }
+    return CallProgress::kServed;
+  }
+  state->rax = page.rax.load(std::memory_order_relaxed);
+  return CallProgress::kNotServed;
+}
+
+}  // namespace ringfence::kvm

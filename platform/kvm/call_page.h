@@ -1,0 +1,55 @@
+// CallPage: the data page of a trampoline, through which a running guest and the sentry exchange
+// system calls without leaving KVM_RUN.
+//
+// One frame per (address space, vCPU index). In the deprivileged flavour the guest can read and
+// write it, so nothing in it is trusted: the sentry loads each field once and treats the values
+// like registers of that very address space's own threads. What the sentry must be able to rely on
+// (whether a service thread is at work for this vCPU) is kept outside, in Gate (gate.h).
+//
+// Protocol of `state`, one-hot so that `lock btr` withdraws without a second register:
+//   kIdle -> kPosted      the stub, after storing rax and the arguments
+//   kPosted -> kIdle      the stub, when its spin limit is used up: the call then exits
+//   kPosted -> kClaimed   a service thread (compare-and-swap)
+//   kClaimed -> kDone     the result is in `rax`
+//   kClaimed -> kPunt     nothing was done; the call must exit
+//   kDone, kPunt -> kIdle the stub
+#ifndef RINGFENCE_PLATFORM_KVM_CALL_PAGE_H_
+#define RINGFENCE_PLATFORM_KVM_CALL_PAGE_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "platform/kvm/call_page_layout.h"
+
+namespace ringfence::kvm {
+
+struct CallPage {
+  enum State : uint32_t { kIdle = 0, kPosted = 1, kClaimed = 2, kDone = 4, kPunt = 8 };
+
+  // Written by the sentry before each entry, read by the stub.
+  std::atomic<uint32_t> mode;        // 0: exit at once, 1: post
+  std::atomic<uint32_t> spin_limit;  // at least 1
+  uint32_t unused0[14];
+  // One cache line carries the whole exchange.
+  std::atomic<uint32_t> state;
+  uint32_t unused1;
+  std::atomic<uint64_t> rax;  // number when posted, result when done
+  std::atomic<uint64_t> args[6];
+  // The stub's own.
+  std::atomic<uint64_t> saved_rsp;
+  uint64_t unused2[7];
+  uint64_t scratch_stack[8];
+};
+static_assert(offsetof(CallPage, mode) == CALL_PAGE_MODE);
+static_assert(offsetof(CallPage, spin_limit) == CALL_PAGE_SPIN);
+static_assert(offsetof(CallPage, state) == CALL_PAGE_STATE);
+static_assert(offsetof(CallPage, rax) == CALL_PAGE_RAX);
+static_assert(offsetof(CallPage, args) == CALL_PAGE_ARGS);
+static_assert(offsetof(CallPage, saved_rsp) == CALL_PAGE_RSP);
+static_assert(sizeof(CallPage) == CALL_PAGE_STACK_TOP);
+static_assert(std::atomic<uint64_t>::is_always_lock_free);
+
+}  // namespace ringfence::kvm
+
+#endif  // RINGFENCE_PLATFORM_KVM_CALL_PAGE_H_

@@ -1,0 +1,74 @@
+// KvmAddressSpace: platform/mem's AddressSpace with what vCPUs need in it: the shared kernel part
+// and, per vCPU that ever ran it, a trampoline with a data page of its own.
+//
+// It also adds a lock. The sentry serialises its calls on a space, but vCPU threads map trampolines
+// and read code bytes without the sentry's lock; every method that edits tables therefore holds
+// mu_, and so do the platform's own reads. Lookup and Visit of the sentry need no lock: only the
+// sentry edits what they look at.
+#ifndef RINGFENCE_PLATFORM_KVM_KVM_ADDRESS_SPACE_H_
+#define RINGFENCE_PLATFORM_KVM_KVM_ADDRESS_SPACE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "platform/kvm/call_page.h"
+#include "platform/mem/address_space.h"
+
+namespace ringfence::kvm {
+
+// What all address spaces of a platform share; outlives them.
+struct SpaceShared {
+  platform::GuestMemory* memory;
+  Frame kernel_table;
+  Frame trampoline_code;
+  bool trampoline_user;  // deprivileged flavour: ring 3 may reach it
+};
+
+class KvmAddressSpace final : public platform::AddressSpace {
+ public:
+  static Result<std::unique_ptr<KvmAddressSpace>> Create(const SpaceShared* shared);
+
+  // The data page of vCPU `index`, mapped with its trampoline if it was not. Lives as long as the
+  // space. ENOMEM. Any thread.
+  Result<CallPage*> TrampolineFor(unsigned index);
+
+  // Copies up to `bytes` bytes of guest memory at `va`; returns how many could be read.
+  // Any thread; what the guest changes meanwhile is seen or not.
+  size_t PeekCode(VirtAddr va, uint8_t* out, size_t bytes);
+
+  Result<void> Map(VirtAddr va, FrameRun run, const MapOptions& options) override;
+  Result<std::optional<Frame>> Replace(VirtAddr va, Frame frame,
+                                       const MapOptions& options) override;
+  Result<void> ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,
+                          absl::FunctionRef<void(FrameRun)> dropped) override;
+  Result<void> MakePrivate(VirtRange range, Prot prot) override;
+  Result<void> Unmap(VirtRange range, DroppedFn dropped) override;
+  Result<void> Protect(VirtRange range, Prot prot) override;
+  std::optional<platform::Leaf> Lookup(VirtAddr va) const override { return inner_->Lookup(va); }
+  void Visit(VirtRange range, VisitFn visit) const override { inner_->Visit(range, visit); }
+  Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) override;
+  uint64_t TableBytes() const override { return inner_->TableBytes(); }
+  uint64_t RootPhys() const override { return inner_->RootPhys(); }
+  uint64_t Id() const override { return inner_->Id(); }
+  Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) override;
+  void SetKernelTable(Frame table) override { inner_->SetKernelTable(table); }
+
+ private:
+  KvmAddressSpace(const SpaceShared* shared, std::unique_ptr<platform::AddressSpace> inner)
+      : shared_(shared), inner_(std::move(inner)) {}
+
+  const SpaceShared* const shared_;
+  absl::Mutex mu_;
+  // The pointer is constant; edits through it happen under mu_.
+  const std::unique_ptr<platform::AddressSpace> inner_;
+  std::vector<CallPage*> call_pages_ ABSL_GUARDED_BY(mu_);  // by vCPU index; null = not mapped
+};
+
+}  // namespace ringfence::kvm
+
+#endif  // RINGFENCE_PLATFORM_KVM_KVM_ADDRESS_SPACE_H_

@@ -1,0 +1,101 @@
+#include <algorithm>
+
+#include "platform/kvm/kvm_address_space.h"
+#include "platform/kvm/arch/x86_64/trampoline.h"
+#include "platform/mem/safe_copy.h"
+
+namespace ringfence::kvm {
+
+Result<std::unique_ptr<KvmAddressSpace>> KvmAddressSpace::Create(const SpaceShared* shared) {
+  auto inner = TRY(platform::AddressSpace::Create(shared->memory));
+  inner->SetKernelTable(shared->kernel_table);
+  return std::unique_ptr<KvmAddressSpace>(new KvmAddressSpace(shared, std::move(inner)));
+}
+
+Result<CallPage*> KvmAddressSpace::TrampolineFor(unsigned index) {
+  absl::MutexLock lock(&mu_);
+  if (index < call_pages_.size() && call_pages_[index] != nullptr) return call_pages_[index];
+  const bool user = shared_->trampoline_user;
+  const FrameRun data = TRY(shared_->memory->Allocate(1));
+  Result<void> mapped = inner_->MapPlatformPage(TrampolineData(index), data.first, Prot::RW(), user);
+  if (!mapped.ok()) {
+    shared_->memory->Unref(data);
+    return mapped.error();
+  }
+  // The address space takes a reference of its own on the shared code frame.
+  const FrameRun code{shared_->trampoline_code, 1};
+  shared_->memory->Ref(code);
+  mapped = inner_->MapPlatformPage(TrampolineCode(index), code.first, Prot::RX(), user);
+  if (!mapped.ok()) {
+    shared_->memory->Unref(code);
+    return mapped.error();
+  }
+  if (call_pages_.size() <= index) call_pages_.resize(index + 1);
+  // SAFETY: a zeroed anonymous frame, page aligned, that lives as long as this space; all fields
+  // are integers or lock-free atomics for which zero is a value.
+  call_pages_[index] = reinterpret_cast<CallPage*>(shared_->memory->HostAddress(data.first));
+  return call_pages_[index];
+}
+
+size_t KvmAddressSpace::PeekCode(VirtAddr va, uint8_t* out, size_t bytes) {
+  absl::MutexLock lock(&mu_);
+  size_t done = 0;
+  while (done < bytes) {
+    const Result<VirtAddr> at = va.Add(done);
+    if (!at.ok() || *at >= platform::kUserEnd) break;
+    const std::optional<platform::Leaf> leaf = inner_->Lookup(*at);
+    if (!leaf.has_value() || !leaf->prot.any()) break;
+    const size_t n = std::min<uint64_t>(bytes - done, kPageSize - at->page_offset());
+    const std::byte* from = shared_->memory->HostAddress(leaf->frame) + at->page_offset();
+    const size_t copied = platform::SafeCopy(out + done, from, n);
+    done += copied;
+    if (copied < n) break;
+  }
+  return done;
+}
+
+Result<void> KvmAddressSpace::Map(VirtAddr va, FrameRun run, const MapOptions& options) {
+  absl::MutexLock lock(&mu_);
+  return inner_->Map(va, run, options);
+}
+
+Result<std::optional<Frame>> KvmAddressSpace::Replace(VirtAddr va, Frame frame,
+                                                      const MapOptions& options) {
+  absl::MutexLock lock(&mu_);
+  return inner_->Replace(va, frame, options);
+}
+
+Result<void> KvmAddressSpace::ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,
+                                         absl::FunctionRef<void(FrameRun)> dropped) {
+  absl::MutexLock lock(&mu_);
+  return inner_->ReplaceRun(va, run, options, dropped);
+}
+
+Result<void> KvmAddressSpace::MakePrivate(VirtRange range, Prot prot) {
+  absl::MutexLock lock(&mu_);
+  return inner_->MakePrivate(range, prot);
+}
+
+Result<void> KvmAddressSpace::Unmap(VirtRange range, DroppedFn dropped) {
+  absl::MutexLock lock(&mu_);
+  return inner_->Unmap(range, dropped);
+}
+
+Result<void> KvmAddressSpace::Protect(VirtRange range, Prot prot) {
+  absl::MutexLock lock(&mu_);
+  return inner_->Protect(range, prot);
+}
+
+Result<void> KvmAddressSpace::CloneInto(AddressSpace& child, VirtRange range, bool cow) {
+  // Every space of this platform is a KvmAddressSpace; the child runs nowhere yet.
+  auto& kvm_child = static_cast<KvmAddressSpace&>(child);
+  absl::MutexLock lock(&mu_);
+  return inner_->CloneInto(*kvm_child.inner_, range, cow);
+}
+
+Result<void> KvmAddressSpace::MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) {
+  absl::MutexLock lock(&mu_);
+  return inner_->MapPlatformPage(va, frame, prot, user);
+}
+
+}  // namespace ringfence::kvm

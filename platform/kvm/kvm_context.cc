@@ -1,0 +1,270 @@
+#include "platform/kvm/kvm_context.h"
+
+#include <string>
+
+#include "platform/kvm/kick_unsafe.h"
+
+namespace ringfence::kvm {
+namespace {
+
+using platform::ArchState;
+using platform::Exit;
+
+constexpr uint8_t kVectorDebug = 1;
+constexpr uint8_t kVectorInvalidOpcode = 6;
+constexpr uint8_t kVectorGeneralProtection = 13;
+constexpr unsigned kUnbackedTries = 16;
+constexpr size_t kLongestInstruction = 15;
+
+}  // namespace
+
+KvmContext::KvmContext(const Shared& shared)
+    : shared_(shared), fpu_(platform::InitialFpuState()) {}
+
+KvmContext::~KvmContext() {
+  if (Pin()) shared_.pool->Yield(this, vcpu_);
+  shared_.pool->Synchronize();
+}
+
+bool KvmContext::TakeInterrupt() {
+  if (!pending_.load(std::memory_order_relaxed)) return false;
+  if (!pending_.exchange(false, std::memory_order_acq_rel)) return false;
+  Count(shared_.stats->exits_interrupt);
+  return true;
+}
+
+void KvmContext::Kick() {
+  if (!in_guest_.load(std::memory_order_seq_cst)) return;
+  Count(shared_.stats->kicks);
+  SendKick(thread_.load(std::memory_order_relaxed));
+}
+
+void KvmContext::Interrupt() {
+  pending_.store(true, std::memory_order_seq_cst);
+  Kick();
+}
+
+void KvmContext::AskToYield() {
+  yield_.store(true, std::memory_order_seq_cst);
+  Kick();
+}
+
+bool KvmContext::TryLose() {
+  uint32_t held = hold_.load(std::memory_order_relaxed);
+  if (held != kHeld && held != kReleased) return false;
+  if (!hold_.compare_exchange_strong(held, kNone, std::memory_order_acq_rel)) return false;
+  if (!fpu_dirty_ && vcpu_->SaveFpu(&fpu_).ok()) fpu_dirty_ = true;
+  vcpu_ = nullptr;
+  return true;
+}
+
+bool KvmContext::Pin() {
+  uint32_t held = hold_.load(std::memory_order_relaxed);
+  while (held == kHeld || held == kReleased) {
+    if (hold_.compare_exchange_weak(held, kPinned, std::memory_order_acq_rel)) return true;
+  }
+  return false;
+}
+
+void KvmContext::Unpin() { hold_.store(kHeld, std::memory_order_release); }
+
+Result<void> KvmContext::PinAny() {
+  if (Pin()) return Ok();
+  PooledVcpu* vcpu = TRY(shared_.pool->Acquire(this));
+  vcpu_ = static_cast<Vcpu*>(vcpu);
+  vcpu_->ForgetBases();
+  fpu_dirty_ = true;
+  yield_.store(false, std::memory_order_relaxed);
+  hold_.store(kPinned, std::memory_order_release);
+  return Ok();
+}
+
+void KvmContext::YieldVcpu() {
+  if (!fpu_dirty_ && vcpu_->SaveFpu(&fpu_).ok()) fpu_dirty_ = true;
+  Vcpu* vcpu = vcpu_;
+  vcpu_ = nullptr;
+  yield_.store(false, std::memory_order_relaxed);
+  hold_.store(kNone, std::memory_order_release);
+  shared_.pool->Yield(this, vcpu);
+}
+
+void KvmContext::SaveFpu(platform::FpuState* out) {
+  if (!Pin()) {
+    shared_.pool->Synchronize();
+    *out = fpu_;
+    return;
+  }
+  if (fpu_dirty_ || !vcpu_->SaveFpu(out).ok()) *out = fpu_;
+  Unpin();
+}
+
+void KvmContext::LoadFpu(const platform::FpuState& in) {
+  const bool pinned = Pin();
+  if (!pinned) shared_.pool->Synchronize();
+  fpu_ = in;
+  platform::SanitizeFpuState(&fpu_);
+  fpu_dirty_ = true;
+  if (pinned) Unpin();
+}
+
+void KvmContext::Release() {
+  if (!Pin()) return;
+  if (shared_.pool->Contended()) {
+    YieldVcpu();
+  } else {
+    hold_.store(kReleased, std::memory_order_release);
+  }
+}
+
+Exit KvmContext::Switch(platform::AddressSpace& space, ArchState& state,
+                        const SwitchOptions& options) {
+  auto& kvm_space = static_cast<KvmAddressSpace&>(space);
+  thread_.store(CurrentThread(), std::memory_order_relaxed);
+  for (;;) {
+    // An exception that KVM is about to deliver belongs to the registers that are in the vCPU.
+    if (!must_enter_ && TakeInterrupt()) return platform::InterruptedExit{};
+    Result<void> pinned = PinAny();
+    if (!pinned.ok()) {
+      if (pinned.error() == Errno::kINTR) continue;
+      return platform::FatalExit{"no virtual CPU: " + std::string(ErrnoName(pinned.error()))};
+    }
+    std::optional<Exit> exit = Enter(kvm_space, state, options);
+    const bool asked = !must_enter_ && yield_.load(std::memory_order_relaxed);
+    if (asked || (exit.has_value() && shared_.pool->Contended() &&
+                  shared_.pool->SliceUsedUp(vcpu_))) {
+      YieldVcpu();
+    } else {
+      Unpin();
+    }
+    if (exit.has_value()) return *std::move(exit);
+  }
+}
+
+std::optional<Exit> KvmContext::Enter(KvmAddressSpace& space, ArchState& state,
+                                      const SwitchOptions& options) {
+  Result<void> loaded = vcpu_->SetSpace(space);
+  if (loaded.ok() && fpu_dirty_) {
+    loaded = vcpu_->LoadFpu(fpu_);
+    fpu_dirty_ = false;
+  }
+  if (!loaded.ok()) {
+    return platform::FatalExit{"cannot load the virtual CPU: " +
+                               std::string(ErrnoName(loaded.error()))};
+  }
+  vcpu_->Load(state);
+  return Dispatch(Run(options), space, state);
+}
+
+DecodedExit KvmContext::Run(const SwitchOptions&) {
+  CallPage* page = vcpu_->page();
+  page->mode.store(0, std::memory_order_relaxed);
+  page->state.store(CallPage::kIdle, std::memory_order_relaxed);
+  kvm_run* run = vcpu_->run();
+  const KickTarget target(run);
+  __atomic_store_n(&run->immediate_exit, 0, __ATOMIC_RELAXED);
+  in_guest_.store(true, std::memory_order_seq_cst);
+  const bool stop = !must_enter_ && (pending_.load(std::memory_order_seq_cst) ||
+                                     yield_.load(std::memory_order_seq_cst));
+  generation_ = shared_.memory->InvalidationGeneration();
+  // Nothing has run: the caller's state is still the truth.
+  DecodedExit exit = stop ? DecodedExit{ExitKind::kNotEntered} : vcpu_->Run();
+  in_guest_.store(false, std::memory_order_relaxed);
+  must_enter_ = exit.kind == ExitKind::kRetry;
+  return exit;
+}
+
+std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpace& space,
+                                         ArchState& state) {
+  if (exit.kind != ExitKind::kNotBacked) unbacked_tries_ = 0;
+  switch (exit.kind) {
+    case ExitKind::kNotEntered:
+      return std::nullopt;
+    case ExitKind::kRetry:
+      vcpu_->Store(&state);
+      return std::nullopt;
+    case ExitKind::kCall:
+      return OnCall(state);
+    case ExitKind::kKicked:
+      return OnKick(state);
+    case ExitKind::kException:
+      return OnException(exit.vector, space, state);
+    case ExitKind::kGuestIo:
+      vcpu_->StoreGuestIo(space, &state);
+      Count(shared_.stats->exits_exception);
+      return platform::ExceptionExit{kVectorGeneralProtection, 0};
+    case ExitKind::kNotBacked:
+      return OnNotBacked(state);
+    case ExitKind::kInvalidInstruction:
+      vcpu_->Store(&state);
+      Count(shared_.stats->exits_exception);
+      return platform::ExceptionExit{kVectorInvalidOpcode, 0};
+    case ExitKind::kFatal:
+      break;
+  }
+  vcpu_->Store(&state);
+  Count(shared_.stats->exits_other);
+  return platform::FatalExit{exit.text};
+}
+
+std::optional<Exit> KvmContext::OnCall(ArchState& state) {
+  vcpu_->Store(&state);
+  state.rip = state.rcx;
+  state.rflags = state.r11;
+  state.orig_rax = state.rax;
+  Count(shared_.stats->exits_syscall);
+  return platform::SyscallExit{};
+}
+
+std::optional<CallProgress> KvmContext::Rebuild(ArchState& state) {
+  const uint64_t offset = vcpu_->TrampolineOffset(state.rip);
+  return RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
+}
+
+std::optional<Exit> KvmContext::OnKick(ArchState& state) {
+  vcpu_->Store(&state);
+  if (Rebuild(state) == CallProgress::kNotServed) {
+    state.orig_rax = state.rax;
+    Count(shared_.stats->exits_syscall);
+    return platform::SyscallExit{};
+  }
+  if (TakeInterrupt()) return platform::InterruptedExit{};
+  return std::nullopt;
+}
+
+std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& space,
+                                            ArchState& state) {
+  const RawException raw = vcpu_->StoreException(vector, &state);
+  if (vector == kVectorDebug) {
+    // A program that jumped into the stub with TF set.
+    const std::optional<CallProgress> progress = Rebuild(state);
+    if (progress == CallProgress::kServed) return std::nullopt;
+    if (progress == CallProgress::kNotServed) {
+      state.orig_rax = state.rax;
+      Count(shared_.stats->exits_syscall);
+      return platform::SyscallExit{};
+    }
+  }
+  uint8_t code[kLongestInstruction];
+  size_t code_bytes = 0;
+  if (ExceptionNeedsCode(vector)) {
+    code_bytes = space.PeekCode(VirtAddr(state.rip), code, sizeof(code));
+  }
+  Exit exit = DecodeException(raw, code, code_bytes, &state.rip);
+  Count(std::holds_alternative<platform::FaultExit>(exit) ? shared_.stats->exits_fault
+                                                          : shared_.stats->exits_exception);
+  return exit;
+}
+
+std::optional<Exit> KvmContext::OnNotBacked(ArchState& state) {
+  vcpu_->Store(&state);
+  // The page may just have been on its way out of KVM's tables and back.
+  if (shared_.memory->InvalidatedSince(generation_) && unbacked_tries_ < kUnbackedTries) {
+    ++unbacked_tries_;
+    return std::nullopt;
+  }
+  unbacked_tries_ = 0;
+  Count(shared_.stats->exits_fault);
+  return platform::BusErrorExit{VirtAddr()};
+}
+
+}  // namespace ringfence::kvm
