@@ -12,8 +12,8 @@ _LAYERS = [
     ["gofer/wire", "gofer/client"],
     ["gofer/server", "gofer/jail", "gofer"],
     ["sentry/base"],
-    ["sentry/arch"],
     ["sentry/mm"],
+    ["sentry/arch"],  # above mm: signal frames are written through it
     ["sentry/vfs"],
     ["sentry/loader"],
     ["sentry/kernel"],

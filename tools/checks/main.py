@@ -14,8 +14,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 def sources(*suffixes):
     """Tracked and new files of the repository with these suffixes, relative to its root."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True,
-                            stdout=subprocess.PIPE).stdout.decode().split("\n")
+    git = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard"]
+    listed = subprocess.run(git, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout.decode().split("\n")
     return sorted(f for f in set(listed)
                   if f.endswith(suffixes) and os.path.isfile(os.path.join(ROOT, f)))
 
