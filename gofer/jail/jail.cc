@@ -61,6 +61,8 @@ absl::Status EnterJail(const JailOptions& options) {
   if (status.ok()) status = DieWithParent(options.parent);
   if (status.ok()) status = DropPrivilegeGains();
   if (status.ok()) status = RaiseDescriptorLimit().status();
+  // The caller's directory would keep its mount busy.
+  if (status.ok() && chdir("/") != 0) status = HostError("chdir to /");
   return status;
 }
 

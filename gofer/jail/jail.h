@@ -29,7 +29,7 @@ absl::Status DropPrivilegeGains();
 // Raises RLIMIT_NOFILE to the hard limit; the limit that holds now.
 absl::StatusOr<uint64_t> RaiseDescriptorLimit();
 
-// All of the above.
+// All of the above, and the working directory becomes the root.
 struct JailOptions {
   pid_t parent;
   std::vector<int> keep_fds;  // besides 0, 1, 2

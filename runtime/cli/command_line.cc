@@ -1,0 +1,119 @@
+#include "runtime/cli/command_line.h"
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace ringfence::runtime {
+namespace {
+
+constexpr char kVersion[] = "ringfence 0.1";
+constexpr char kUsage[] = "usage: ringfence COMMAND ...; ringfence --help lists the commands";
+constexpr char kDoUsage[] =
+    "usage: ringfence do [--exitless=auto|on|off] [--strace] [--cwd DIR] [--env NAME=VALUE]... "
+    "[--debug-log FILE] [--] COMMAND [ARGUMENT]...";
+constexpr char kMainHelp[] =
+    "usage: ringfence COMMAND ...\n"
+    "\n"
+    "Runs Linux programs on a kernel of their own, in ring 3 of a KVM guest.\n"
+    "\n"
+    "  do     run a program in a new sandbox over the host's files\n"
+    "\n"
+    "ringfence COMMAND --help tells more; ringfence --version.\n";
+
+using platform::ExitlessMode;
+
+std::string CheckEnvironment(const std::string& setting) {
+  const size_t equals = setting.find('=');
+  return equals == setting.npos || equals == 0 ? "--env wants NAME=VALUE, not " + setting : "";
+}
+
+std::string CheckExitless(const std::string& mode) {
+  const bool known = mode == "auto" || mode == "on" || mode == "off";
+  return known ? "" : "--exitless is auto, on or off, not " + mode;
+}
+
+ExitlessMode ToExitlessMode(const std::string& mode) {
+  if (mode == "on") return ExitlessMode::kOn;
+  return mode == "off" ? ExitlessMode::kOff : ExitlessMode::kAuto;
+}
+
+struct DoFlags {
+  std::string exitless = "auto";
+  bool strace = false;
+  std::string cwd;
+  std::vector<std::string> env;
+  std::string debug_log;
+};
+
+void AddDoFlags(CLI::App* app, DoFlags* flags) {
+  app->prefix_command();
+  app->add_option("--exitless", flags->exitless,
+                  "answer system calls on a spare core without leaving the guest: auto, on, off")
+      ->check(CLI::Validator(CheckExitless, "MODE"))
+      ->take_last();
+  app->add_flag("--strace", flags->strace, "log every system call of the program");
+  app->add_option("--cwd", flags->cwd, "directory to start in; default: this one, or /")
+      ->take_last();
+  app->add_option("--env", flags->env, "set a variable of the program's environment")
+      ->check(CLI::Validator(CheckEnvironment, "NAME=VALUE"))
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("--debug-log", flags->debug_log, "append logs to this file, not to stderr")
+      ->take_last();
+}
+
+UsageError DoError(const std::string& what) {
+  return {.message = "do: " + what.substr(0, what.find('\n')), .usage = kDoUsage};
+}
+
+CommandLine ParseDo(const std::vector<std::string>& args) {
+  CLI::App app("Runs COMMAND in a new sandbox that sees the host's files read-only.",
+               "ringfence do");
+  DoFlags flags;
+  AddDoFlags(&app, &flags);
+  // What follows `--` is the command's, whatever it looks like.
+  const auto separator = std::find(args.begin(), args.end(), "--");
+  std::vector<std::string> reversed(args.begin(), separator);
+  std::reverse(reversed.begin(), reversed.end());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::CallForHelp&) {
+    return PrintText{std::string(kDoUsage) + "\n\n" + app.help()};
+  } catch (const CLI::ParseError& error) {
+    return DoError(error.what());
+  }
+  std::vector<std::string> command = app.remaining();
+  if (!command.empty() && command[0].starts_with('-')) {
+    return DoError("unknown flag " + command[0]);
+  }
+  const auto rest = command.empty() && separator != args.end() ? separator + 1 : separator;
+  command.insert(command.end(), rest, args.end());
+  if (command.empty()) return DoError("no command given");
+  if (command[0].empty()) return DoError("the command is an empty string");
+  DoCommand parsed = {.exitless = ToExitlessMode(flags.exitless),
+                      .strace = flags.strace,
+                      .cwd = {},
+                      .env = std::move(flags.env),
+                      .debug_log = {},
+                      .command = std::move(command)};
+  if (app.count("--cwd") > 0) parsed.cwd = std::move(flags.cwd);
+  if (app.count("--debug-log") > 0) parsed.debug_log = std::move(flags.debug_log);
+  return parsed;
+}
+
+}  // namespace
+
+CommandLine ParseCommandLine(const std::vector<std::string>& args) {
+  if (args.empty()) return UsageError{.message = "no command given", .usage = kUsage};
+  if (args[0] == "do") return ParseDo({args.begin() + 1, args.end()});
+  if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") return PrintText{kMainHelp};
+  if (args[0] == "--version") return PrintText{std::string(kVersion) + "\n"};
+  const char* kind = args[0].starts_with('-') ? "unknown flag " : "unknown command ";
+  return UsageError{.message = kind + args[0], .usage = kUsage};
+}
+
+}  // namespace ringfence::runtime

@@ -1,0 +1,43 @@
+// The command line of `ringfence`, as a person types it. Pure: nothing is looked up or opened.
+#ifndef RINGFENCE_RUNTIME_CLI_COMMAND_LINE_H_
+#define RINGFENCE_RUNTIME_CLI_COMMAND_LINE_H_
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "platform/api/platform.h"
+
+namespace ringfence::runtime {
+
+// ringfence do [flags] [--] COMMAND [ARGUMENT...]
+struct DoCommand {
+  platform::ExitlessMode exitless = platform::ExitlessMode::kAuto;
+  bool strace = false;
+  std::optional<std::string> cwd;
+  std::vector<std::string> env;  // NAME=VALUE, in the order given
+  std::optional<std::string> debug_log;
+  std::vector<std::string> command;  // never empty
+};
+
+// --help, --version: to stdout, exit status 0.
+struct PrintText {
+  std::string text;
+};
+
+// To stderr, exit status kUsageStatus.
+struct UsageError {
+  std::string message;  // one line that names what is wrong, without newline
+  std::string usage;    // the usage line of the command, without newline
+};
+inline constexpr int kUsageStatus = 2;
+
+using CommandLine = std::variant<DoCommand, PrintText, UsageError>;
+
+// `args` without the program's name.
+CommandLine ParseCommandLine(const std::vector<std::string>& args);
+
+}  // namespace ringfence::runtime
+
+#endif  // RINGFENCE_RUNTIME_CLI_COMMAND_LINE_H_

@@ -1,0 +1,92 @@
+#include "runtime/cli/command_line.h"
+
+#include <catch2/catch.hpp>
+
+namespace ringfence::runtime {
+namespace {
+
+using platform::ExitlessMode;
+using Strings = std::vector<std::string>;
+
+DoCommand ParseDo(const Strings& args) {
+  Strings all = {"do"};
+  all.insert(all.end(), args.begin(), args.end());
+  const CommandLine line = ParseCommandLine(all);
+  if (const auto* error = std::get_if<UsageError>(&line)) FAIL(error->message);
+  return std::get<DoCommand>(line);
+}
+
+std::string Error(const Strings& args) {
+  const CommandLine line = ParseCommandLine(args);
+  REQUIRE(std::holds_alternative<UsageError>(line));
+  const auto& error = std::get<UsageError>(line);
+  CHECK(error.message.find('\n') == std::string::npos);
+  CHECK(error.usage.starts_with("usage: ringfence "));
+  return error.message;
+}
+
+TEST_CASE("defaults") {
+  const DoCommand command = ParseDo({"true"});
+  CHECK(command.command == Strings{"true"});
+  CHECK(command.exitless == ExitlessMode::kAuto);
+  CHECK_FALSE(command.strace);
+  CHECK_FALSE(command.cwd.has_value());
+  CHECK_FALSE(command.debug_log.has_value());
+  CHECK(command.env.empty());
+}
+
+TEST_CASE("all flags, both spellings") {
+  const DoCommand command =
+      ParseDo({"--exitless=off", "--strace", "--cwd", "/tmp", "--env", "A=1", "--env=B=x=y",
+               "--env", "C=", "--debug-log", "/tmp/l", "--", "sh", "-c", "echo"});
+  CHECK(command.exitless == ExitlessMode::kOff);
+  CHECK(command.strace);
+  CHECK(command.cwd == "/tmp");
+  CHECK(command.env == Strings{"A=1", "B=x=y", "C="});
+  CHECK(command.debug_log == "/tmp/l");
+  CHECK(command.command == Strings{"sh", "-c", "echo"});
+  CHECK(ParseDo({"--exitless", "on", "true"}).exitless == ExitlessMode::kOn);
+  CHECK(ParseDo({"--exitless=on", "--exitless=off", "true"}).exitless == ExitlessMode::kOff);
+}
+
+TEST_CASE("everything from the command on is the command's") {
+  CHECK(ParseDo({"ls", "-l", "--strace"}).command == Strings{"ls", "-l", "--strace"});
+  CHECK_FALSE(ParseDo({"ls", "-l", "--strace"}).strace);
+  CHECK(ParseDo({"--", "--odd"}).command == Strings{"--odd"});
+  CHECK(ParseDo({"--", "a", "--", "b"}).command == Strings{"a", "--", "b"});
+  CHECK(ParseDo({"sh", "-c", "x", "--", "b"}).command == Strings{"sh", "-c", "x", "--", "b"});
+  CHECK(ParseDo({"echo", ""}).command == Strings{"echo", ""});
+  CHECK(ParseDo({"--", "do", "--help"}).command == Strings{"do", "--help"});
+  CHECK(ParseDo({"ls", "--help"}).command == Strings{"ls", "--help"});
+  CHECK(ParseDo({"ls", "--exitless=sometimes"}).command.size() == 2);
+}
+
+TEST_CASE("mistakes are named") {
+  CHECK(Error({}).find("no command") != std::string::npos);
+  CHECK(Error({"frobnicate"}).find("frobnicate") != std::string::npos);
+  CHECK(Error({"--frob"}).find("--frob") != std::string::npos);
+  CHECK(Error({"do"}).find("no command") != std::string::npos);
+  CHECK(Error({"do", "--"}).find("no command") != std::string::npos);
+  CHECK(Error({"do", "--", ""}).find("empty") != std::string::npos);
+  CHECK(Error({"do", "--no-such-flag", "--", "true"}).find("--no-such-flag") != std::string::npos);
+  CHECK(Error({"do", "--no-such-flag=3", "true"}).find("--no-such-flag") != std::string::npos);
+  CHECK(Error({"do", "-x", "true"}).find("-x") != std::string::npos);
+  CHECK(Error({"do", "--exitless=sometimes", "true"}).find("sometimes") != std::string::npos);
+  CHECK(Error({"do", "--exitless=sometimes", "true"}).find("exitless") != std::string::npos);
+  CHECK(Error({"do", "--env", "NOVALUE", "true"}).find("NOVALUE") != std::string::npos);
+  CHECK(Error({"do", "--env", "=x", "true"}).find("=x") != std::string::npos);
+  CHECK(Error({"do", "--cwd"}).find("--cwd") != std::string::npos);
+  CHECK(Error({"do", "--strace=maybe", "true"}).find("strace") != std::string::npos);
+}
+
+TEST_CASE("help and version") {
+  for (const Strings& args : {Strings{"--help"}, Strings{"-h"}, Strings{"do", "--help"}}) {
+    const CommandLine line = ParseCommandLine(args);
+    REQUIRE(std::holds_alternative<PrintText>(line));
+    CHECK(std::get<PrintText>(line).text.starts_with("usage: "));
+  }
+  CHECK(std::holds_alternative<PrintText>(ParseCommandLine({"--version"})));
+}
+
+}  // namespace
+}  // namespace ringfence::runtime

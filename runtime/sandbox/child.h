@@ -1,0 +1,56 @@
+// The processes of a sandbox are this program, run again as `ringfence sentry ...` and `ringfence
+// gofer ...` with the descriptors they need and no others. A person does not type these.
+#ifndef RINGFENCE_RUNTIME_SANDBOX_CHILD_H_
+#define RINGFENCE_RUNTIME_SANDBOX_CHILD_H_
+
+#include <sys/types.h>
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "platform/base/unique_fd.h"
+
+namespace ringfence::runtime {
+
+inline constexpr std::string_view kSentryRole = "sentry";
+inline constexpr std::string_view kGoferRole = "gofer";
+
+struct InheritedFd {
+  std::string name;
+  int fd;  // stays the caller's
+};
+
+struct ChildOptions {
+  std::string_view role;
+  std::vector<InheritedFd> fds;
+  // What the child gets as descriptors 0, 1 and 2; -1: the caller's own.
+  int standard_streams = -1;
+};
+
+// Starts the program again in a session of its own, with default signal handling, no signal blocked
+// and an empty environment.
+absl::StatusOr<pid_t> SpawnSelf(const ChildOptions& options);
+
+// What SpawnSelf put on the child's command line.
+class ChildArguments {
+ public:
+  // `args`: those after the role.
+  static absl::StatusOr<ChildArguments> Parse(const std::vector<std::string_view>& args);
+
+  pid_t parent() const { return parent_; }
+  // All of them, whether taken or not.
+  std::vector<int> fds() const;
+  // Ownership of the descriptor `name`; none if there was none or it was taken before.
+  UniqueFd Take(const std::string& name);
+
+ private:
+  pid_t parent_ = -1;
+  std::map<std::string, int> fds_;
+};
+
+}  // namespace ringfence::runtime
+
+#endif  // RINGFENCE_RUNTIME_SANDBOX_CHILD_H_

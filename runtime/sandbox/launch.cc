@@ -1,0 +1,155 @@
+#include "runtime/sandbox/launch.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "gofer/wire/fd_channel.h"
+#include "runtime/control/wire.h"
+#include "runtime/sandbox/child.h"
+#include "runtime/sandbox/report.h"
+#include "runtime/sandbox/spec.h"
+#include "runtime/sandbox/supervisor.h"
+
+namespace ringfence::runtime {
+namespace {
+
+std::vector<std::string> CallersEnvironment() {
+  std::vector<std::string> env;
+  for (char** setting = environ; *setting != nullptr; ++setting) env.emplace_back(*setting);
+  return env;
+}
+
+std::string CallersDirectory() {
+  char path[PATH_MAX];
+  // A directory outside of this root starts with "(unreachable)" (getcwd(3)).
+  return getcwd(path, sizeof(path)) != nullptr && path[0] == '/' ? path : "/";
+}
+
+absl::StatusOr<UniqueFd> OpenKvm() {
+  UniqueFd fd(open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (fd.valid()) return fd;
+  if (errno == ENOENT || errno == ENXIO || errno == ENODEV) {
+    return absl::NotFoundError(
+        "there is no /dev/kvm: load the kvm module, or enable (nested) virtualisation");
+  }
+  return absl::ErrnoToStatus(errno,
+                             "cannot open /dev/kvm (is this user in the group of the device?)");
+}
+
+absl::StatusOr<UniqueFd> OpenLog(const std::string& path) {
+  UniqueFd fd(open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the log ", path));
+  return fd;
+}
+
+// The descriptors that the two processes share or get.
+struct Plumbing {
+  UniqueFd kvm, root, log, spec;
+  UniqueFd sentry_rpc, gofer_rpc;  // gRPC
+  UniqueFd sentry_fds, gofer_fds;  // donated descriptors
+};
+
+absl::Status Connect(Plumbing* out) {
+  int rpc[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, rpc) != 0) {
+    return absl::ErrnoToStatus(errno, "socketpair");
+  }
+  out->sentry_rpc.Reset(rpc[0]);
+  out->gofer_rpc.Reset(rpc[1]);
+  auto fds = gofer::MakeFdChannel();
+  if (!fds.ok()) return absl::ErrnoToStatus(static_cast<int>(fds.error()), "socketpair");
+  out->sentry_fds = std::move(fds->first);
+  out->gofer_fds = std::move(fds->second);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_streams) {
+  Plumbing out;
+  absl::StatusOr<UniqueFd> kvm = OpenKvm();
+  if (!kvm.ok()) return kvm.status();
+  out.kvm = std::move(*kvm);
+  if (command.debug_log.has_value()) {
+    absl::StatusOr<UniqueFd> log = OpenLog(*command.debug_log);
+    if (!log.ok()) return log.status();
+    out.log = std::move(*log);
+  }
+  out.root.Reset(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!out.root.valid()) return absl::ErrnoToStatus(errno, "cannot open /");
+  absl::StatusOr<UniqueFd> spec =
+      WriteSpec({.args = command.command,
+                 .env = MergeEnvironment(CallersEnvironment(), command.env),
+                 .cwd = command.cwd.value_or(CallersDirectory()),
+                 .cwd_required = command.cwd.has_value(),
+                 .exitless = command.exitless,
+                 .strace = command.strace,
+                 .closed_streams = closed_streams});
+  if (!spec.ok()) return spec.status();
+  out.spec = std::move(*spec);
+  const absl::Status connected = Connect(&out);
+  if (!connected.ok()) return connected;
+  return out;
+}
+
+absl::StatusOr<Child> Start(ChildOptions options) {
+  auto control = ControlSocket::MakePair();
+  if (!control.ok()) return control.status();
+  options.fds.push_back({"control", control->second.fd()});
+  const absl::StatusOr<pid_t> pid = SpawnSelf(options);
+  if (!pid.ok()) return pid.status();
+  return Child{.pid = *pid, .control = std::move(control->first)};
+}
+
+absl::StatusOr<Child> StartGofer(const Plumbing& p) {
+  return Start(
+      {.role = kGoferRole,
+       .fds = {{"root", p.root.get()}, {"rpc", p.gofer_rpc.get()}, {"fds", p.gofer_fds.get()}},
+       .standard_streams = p.root.get()});
+}
+
+absl::StatusOr<Child> StartSentry(const Plumbing& p) {
+  ChildOptions options = {.role = kSentryRole,
+                          .fds = {{"spec", p.spec.get()},
+                                  {"kvm", p.kvm.get()},
+                                  {"rpc", p.sentry_rpc.get()},
+                                  {"fds", p.sentry_fds.get()}}};
+  if (p.log.valid()) options.fds.push_back({"log", p.log.get()});
+  return Start(std::move(options));
+}
+
+int Fail(const absl::Status& status) {
+  Say(std::string(status.message()));
+  return kFailureStatus;
+}
+
+}  // namespace
+
+int RunDo(const DoCommand& command, uint32_t closed_streams) {
+  absl::StatusOr<Plumbing> plumbing = Prepare(command, closed_streams);
+  if (!plumbing.ok()) return Fail(plumbing.status());
+  absl::StatusOr<UniqueFd> signals = CatchForwardedSignals();
+  if (!signals.ok()) return Fail(signals.status());
+  absl::StatusOr<Child> gofer = StartGofer(*plumbing);
+  if (!gofer.ok()) return Fail(gofer.status());
+  absl::StatusOr<Child> sentry = StartSentry(*plumbing);
+  if (!sentry.ok()) {
+    // A sentry that never was: its supervisor only ends the gofer.
+    const Supervisor cleanup(UniqueFd(), {.pid = -1, .control = ControlSocket(UniqueFd())},
+                             std::move(*gofer), Say);
+    return Fail(sentry.status());
+  }
+  // Our copies would keep the channels open when one side has died.
+  plumbing = absl::CancelledError();
+  Supervisor supervisor(std::move(*signals), std::move(*sentry), std::move(*gofer), Say);
+  return supervisor.Run();
+}
+
+}  // namespace ringfence::runtime

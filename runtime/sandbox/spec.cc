@@ -1,0 +1,108 @@
+#include "runtime/sandbox/spec.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string_view>
+
+#include "proto/control/spec.pb.h"
+
+namespace ringfence::runtime {
+namespace {
+
+constexpr off_t kMaxSpecBytes = 16 * 1024 * 1024;  // execve(2) allows far less
+constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+
+absl::Status WriteAll(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno != EINTR) return absl::ErrnoToStatus(errno, "write to a memfd");
+    if (written > 0) bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ReadAll(int fd) {
+  struct stat s;
+  if (fstat(fd, &s) != 0 || s.st_size > kMaxSpecBytes) {
+    return absl::InvalidArgumentError("the sandbox specification is no plausible file");
+  }
+  std::string bytes(static_cast<size_t>(s.st_size), '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t size =
+        pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done));
+    if (size == 0) break;
+    if (size < 0 && errno != EINTR) return absl::ErrnoToStatus(errno, "sandbox specification");
+    if (size > 0) done += static_cast<size_t>(size);
+  }
+  return bytes;
+}
+
+control::wire::Exitless ToWire(platform::ExitlessMode mode) {
+  if (mode == platform::ExitlessMode::kOn) return control::wire::ON;
+  return mode == platform::ExitlessMode::kOff ? control::wire::OFF : control::wire::AUTO;
+}
+
+platform::ExitlessMode FromWire(control::wire::Exitless mode) {
+  if (mode == control::wire::ON) return platform::ExitlessMode::kOn;
+  return mode == control::wire::OFF ? platform::ExitlessMode::kOff : platform::ExitlessMode::kAuto;
+}
+
+std::string_view NameOf(std::string_view setting) { return setting.substr(0, setting.find('=')); }
+
+}  // namespace
+
+absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec) {
+  control::wire::SandboxSpec wire;
+  for (const std::string& arg : spec.args) wire.add_args(arg);
+  for (const std::string& setting : spec.env) wire.add_env(setting);
+  wire.set_cwd(spec.cwd);
+  wire.set_cwd_required(spec.cwd_required);
+  wire.set_exitless(ToWire(spec.exitless));
+  wire.set_strace(spec.strace);
+  wire.set_closed_streams(spec.closed_streams);
+
+  UniqueFd memfd(memfd_create("ringfence-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!memfd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
+  const absl::Status written = WriteAll(memfd.get(), wire.SerializeAsString());
+  if (!written.ok()) return written;
+  if (fcntl(memfd.get(), F_ADD_SEALS, kSeals) != 0) return absl::ErrnoToStatus(errno, "seal");
+  return memfd;
+}
+
+absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd) {
+  absl::StatusOr<std::string> bytes = ReadAll(memfd.get());
+  if (!bytes.ok()) return bytes.status();
+  control::wire::SandboxSpec wire;
+  if (!wire.ParseFromString(*bytes) || wire.args().empty()) {
+    return absl::InvalidArgumentError("the sandbox specification cannot be read");
+  }
+  return SandboxSpec{.args = {wire.args().begin(), wire.args().end()},
+                     .env = {wire.env().begin(), wire.env().end()},
+                     .cwd = wire.cwd(),
+                     .cwd_required = wire.cwd_required(),
+                     .exitless = FromWire(wire.exitless()),
+                     .strace = wire.strace(),
+                     .closed_streams = wire.closed_streams()};
+}
+
+std::vector<std::string> MergeEnvironment(std::vector<std::string> base,
+                                          const std::vector<std::string>& overrides) {
+  for (const std::string& setting : overrides) {
+    const auto same_name = [&](const std::string& s) { return NameOf(s) == NameOf(setting); };
+    const auto found = std::find_if(base.begin(), base.end(), same_name);
+    if (found == base.end()) {
+      base.push_back(setting);
+    } else {
+      *found = setting;
+    }
+  }
+  return base;
+}
+
+}  // namespace ringfence::runtime

@@ -1,0 +1,35 @@
+// SandboxSpec: what the CLI tells a new sentry (proto/control/spec.proto), and its way there: a
+// sealed memfd, so that neither its size nor its content can change under the reader.
+#ifndef RINGFENCE_RUNTIME_SANDBOX_SPEC_H_
+#define RINGFENCE_RUNTIME_SANDBOX_SPEC_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "platform/api/platform.h"
+#include "platform/base/unique_fd.h"
+
+namespace ringfence::runtime {
+
+struct SandboxSpec {
+  std::vector<std::string> args;  // args[0] is the command, searched in PATH if it has no '/'
+  std::vector<std::string> env;   // NAME=VALUE
+  std::string cwd = "/";
+  bool cwd_required = false;  // else the root stands in for a cwd that does not exist
+  platform::ExitlessMode exitless = platform::ExitlessMode::kAuto;
+  bool strace = false;
+  uint32_t closed_streams = 0;  // bit n: the caller had descriptor n (0 to 2) closed
+};
+
+absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec);
+absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd);
+
+// `base` with each NAME=VALUE of `overrides` in place of NAME, or added at the end.
+std::vector<std::string> MergeEnvironment(std::vector<std::string> base,
+                                          const std::vector<std::string>& overrides);
+
+}  // namespace ringfence::runtime
+
+#endif  // RINGFENCE_RUNTIME_SANDBOX_SPEC_H_

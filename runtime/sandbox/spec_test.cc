@@ -1,0 +1,48 @@
+#include "runtime/sandbox/spec.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+
+namespace ringfence::runtime {
+namespace {
+
+TEST_CASE("a specification survives the way, whatever its bytes") {
+  const SandboxSpec spec = {.args = {"sh", "", "\xff\n"},
+                            .env = {"A=1", "B="},
+                            .cwd = "/x\xfe",
+                            .cwd_required = true,
+                            .exitless = platform::ExitlessMode::kOff,
+                            .strace = true,
+                            .closed_streams = 5};
+  const UniqueFd memfd = WriteSpec(spec).value();
+  const SandboxSpec read = ReadSpec(memfd).value();
+  CHECK(read.args == spec.args);
+  CHECK(read.env == spec.env);
+  CHECK(read.cwd == spec.cwd);
+  CHECK(read.cwd_required);
+  CHECK(read.exitless == platform::ExitlessMode::kOff);
+  CHECK(read.strace);
+  CHECK(read.closed_streams == 5);
+  CHECK(write(memfd.get(), "x", 1) < 0);
+  CHECK(ftruncate(memfd.get(), 0) < 0);
+}
+
+TEST_CASE("nonsense is refused") {
+  UniqueFd memfd(memfd_create("x", MFD_CLOEXEC));
+  CHECK_FALSE(ReadSpec(memfd).ok());
+  REQUIRE(write(memfd.get(), "\xff\xff\xff", 3) == 3);
+  CHECK_FALSE(ReadSpec(memfd).ok());
+  CHECK_FALSE(ReadSpec(UniqueFd()).ok());
+}
+
+TEST_CASE("variables are replaced in place or added") {
+  using Strings = std::vector<std::string>;
+  CHECK(MergeEnvironment({"A=1", "B=2", "odd"}, {"B=3", "C=4", "C=5"}) ==
+        Strings{"A=1", "B=3", "odd", "C=5"});
+}
+
+}  // namespace
+}  // namespace ringfence::runtime

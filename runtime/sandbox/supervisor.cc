@@ -1,0 +1,158 @@
+#include "runtime/sandbox/supervisor.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace ringfence::runtime {
+namespace {
+
+constexpr int kForwarded[] = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGWINCH,
+                              SIGUSR1, SIGUSR2, SIGTSTP, SIGCONT};
+constexpr int kSignalExitBase = 128;
+
+bool IsIgnored(int signal) {
+  struct sigaction action;
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+// Waits for `*pid`, which becomes -1; its wait status.
+int Reap(pid_t* pid) {
+  int status = 0;
+  while (*pid > 0 && waitpid(*pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  *pid = -1;
+  return status;
+}
+
+// For a child whose control socket closed: it is dead or about to be. One that is not after all
+// would be waited for without end.
+int KillAndReap(pid_t* pid) {
+  if (*pid <= 0) return 0;
+  siginfo_t info = {};
+  constexpr int kGraceMs = 200;
+  for (int ms = 0; ms < kGraceMs; ++ms) {
+    if (waitid(P_PID, static_cast<id_t>(*pid), &info, WEXITED | WNOWAIT | WNOHANG) == 0 &&
+        info.si_pid == *pid) {
+      return Reap(pid);
+    }
+    usleep(1000);
+  }
+  kill(*pid, SIGKILL);
+  return Reap(pid);
+}
+
+std::string Describe(int wait_status) {
+  if (WIFSIGNALED(wait_status)) {
+    const int signal = WTERMSIG(wait_status);
+    return absl::StrCat("was killed by signal ", signal, " (", strsignal(signal), ")");
+  }
+  return absl::StrCat("ended unexpectedly with status ", WEXITSTATUS(wait_status));
+}
+
+}  // namespace
+
+absl::StatusOr<UniqueFd> CatchForwardedSignals() {
+  sigset_t forwarded;
+  sigemptyset(&forwarded);
+  for (const int signal : kForwarded) {
+    if (!IsIgnored(signal)) sigaddset(&forwarded, signal);
+  }
+  if (sigprocmask(SIG_BLOCK, &forwarded, nullptr) != 0) {
+    return absl::ErrnoToStatus(errno, "sigprocmask");
+  }
+  UniqueFd fd(signalfd(-1, &forwarded, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd.valid()) return absl::ErrnoToStatus(errno, "signalfd");
+  return fd;
+}
+
+int ExitStatusOf(int wait_status) {
+  if (WIFSIGNALED(wait_status)) return kSignalExitBase + WTERMSIG(wait_status);
+  return WEXITSTATUS(wait_status);
+}
+
+Supervisor::~Supervisor() {
+  for (Child* child : {&sentry_, &gofer_}) {
+    if (child->pid > 0) kill(child->pid, SIGKILL);
+  }
+  Reap(&sentry_.pid);
+  Reap(&gofer_.pid);
+}
+
+int Supervisor::Run() {
+  while (true) {
+    pollfd fds[] = {{.fd = sentry_.control.fd(), .events = POLLIN, .revents = 0},
+                    {.fd = gofer_.control.fd(), .events = POLLIN, .revents = 0},
+                    {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+    if (poll(fds, std::size(fds), -1) < 0) continue;  // EINTR
+    // The gofer first: what it says explains a sentry that fails for want of it. A gofer that ends
+    // because the sentry did is seen together with the sentry's last word.
+    const bool sentry_spoke = fds[0].revents != 0;
+    if (fds[1].revents != 0 && (!sentry_spoke || !started_) && HearGofer()) return status_;
+    if (sentry_spoke && HearSentry()) return status_;
+    if (fds[2].revents != 0) ForwardSignals();
+  }
+}
+
+void Supervisor::ForwardSignals() {
+  signalfd_siginfo info;
+  while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
+    const auto signal = static_cast<int>(info.ssi_signo);
+    // A sentry that left is noticed by the loop.
+    (void)sentry_.control.Send({.kind = MessageKind::kSignal, .value = signal, .text = {}});
+    // Ctrl-Z: the program got its signal; now the shell that started us has to see us stop.
+    if (signal == SIGTSTP) kill(getpid(), SIGSTOP);
+  }
+}
+
+bool Supervisor::Fail(std::string_view line, int status) {
+  say_(line);
+  status_ = status;
+  return true;
+}
+
+bool Supervisor::HearSentry() {
+  const std::optional<Message> message = sentry_.control.Receive();
+  if (!message.has_value()) {
+    return Fail(absl::StrCat("the sentry ", Describe(KillAndReap(&sentry_.pid))), kFailureStatus);
+  }
+  switch (message->kind) {
+    case MessageKind::kStarted:
+      started_ = true;
+      return false;
+    case MessageKind::kNotice:
+      say_(message->text);
+      return false;
+    case MessageKind::kFinished:
+      status_ = ExitStatusOf(message->value);
+      return true;
+    case MessageKind::kFailed:
+      return Fail(message->text, message->value);
+    case MessageKind::kSignal:
+      break;
+  }
+  return false;
+}
+
+bool Supervisor::HearGofer() {
+  const std::optional<Message> message = gofer_.control.Receive();
+  if (message.has_value()) {
+    return message->kind == MessageKind::kFailed && Fail(message->text, kFailureStatus);
+  }
+  gofer_.control.Close();
+  const std::string how = Describe(KillAndReap(&gofer_.pid));
+  if (!started_) return Fail(absl::StrCat("the gofer ", how), kFailureStatus);
+  say_(absl::StrCat("the gofer ", how, ": files of the host give the program EIO from now on"));
+  return false;
+}
+
+}  // namespace ringfence::runtime

@@ -1,0 +1,67 @@
+// What the CLI does while the sandbox runs: passes signals on, waits for the end, cleans up.
+//
+// One thread, which must be the one that started the processes: they die with it.
+#ifndef RINGFENCE_RUNTIME_SANDBOX_SUPERVISOR_H_
+#define RINGFENCE_RUNTIME_SANDBOX_SUPERVISOR_H_
+
+#include <sys/types.h>
+
+#include <string_view>
+#include <utility>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "platform/base/unique_fd.h"
+#include "runtime/control/wire.h"
+
+namespace ringfence::runtime {
+
+// Exit status of the CLI when there is no sandbox or it broke.
+inline constexpr int kFailureStatus = 1;
+
+// The signals that are passed on, blocked and turned into a descriptor (signalfd(2)): SIGINT, TERM,
+// HUP, QUIT, WINCH, USR1, USR2, TSTP, CONT. Those the caller ignores (nohup(1)) stay ignored.
+absl::StatusOr<UniqueFd> CatchForwardedSignals();
+
+// A child and the CLI's end of its control socket.
+struct Child {
+  pid_t pid;
+  ControlSocket control;
+};
+
+// The program's wait status (wait(2)) as an exit status: N, or 128 + signal.
+int ExitStatusOf(int wait_status);
+
+class Supervisor {
+ public:
+  // `say` writes one line for the person.
+  Supervisor(UniqueFd signals, Child sentry, Child gofer,
+             absl::FunctionRef<void(std::string_view)> say)
+      : signals_(std::move(signals)),
+        sentry_(std::move(sentry)),
+        gofer_(std::move(gofer)),
+        say_(say) {}
+  // Kills what is left of the sandbox and waits until it is gone.
+  ~Supervisor();
+
+  // Returns the CLI's exit status when the program has ended or the sandbox broke.
+  int Run();
+
+ private:
+  void ForwardSignals();
+  // Each true when `status_` says how it ended.
+  bool HearSentry();
+  bool HearGofer();
+  bool Fail(std::string_view line, int status);
+
+  UniqueFd signals_;
+  Child sentry_;
+  Child gofer_;
+  absl::FunctionRef<void(std::string_view)> say_;
+  bool started_ = false;
+  int status_ = kFailureStatus;
+};
+
+}  // namespace ringfence::runtime
+
+#endif  // RINGFENCE_RUNTIME_SANDBOX_SUPERVISOR_H_
