@@ -7,6 +7,7 @@
 #include <cstring>
 
 #define CATCH_CONFIG_RUNNER
+#define CATCH_CONFIG_NO_POSIX_SIGNALS  // as in main.cc
 #include <catch2/catch.hpp>
 
 int main(int argc, char** argv) {
