@@ -21,6 +21,7 @@ Window::~Window() {
 }
 
 Result<void> Window::Reserve(uint64_t bytes) {
+  // SAFETY: a new mapping, so nothing of ours is replaced; the destructor unmaps all of it.
   void* p = mmap(nullptr, bytes + kAlignment, PROT_NONE, kReserveFlags, -1, 0);
   if (p == MAP_FAILED) return LastHostErrno();
   reserved_ = static_cast<std::byte*>(p);

@@ -8,7 +8,7 @@ _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/|'(?:\\.|[^'\\\n])'|\"(?:\\.|[^\"\\\n]
 
 _ARCH_IFDEF = re.compile(r"^\s*#\s*(?:el)?if.*\b(?:__x86_64__|__amd64__|__i386__|__aarch64__|__arm__"
                          r"|__riscv)", re.MULTILINE)
-_DANGER = re.compile(r"\breinterpret_cast\b|\basm\b|\b__asm__\b"
+_DANGER = re.compile(r"\breinterpret_cast\b(?!<u?int(?:ptr|64)_t>)|\basm\b(?=\s*(?:volatile|goto|inline)?\s*\()|\b__asm__\b"
                      r"|(?<![\w.>:])(?:::)?(?:ioctl|mmap)\s*\(")
 _EXCEPTIONS = re.compile(r"\bdynamic_cast\b|\btypeid\b|\bthrow\b|\bcatch\s*\(")
 # Spelled apart, so that this file passes its own check.
