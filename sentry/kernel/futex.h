@@ -79,14 +79,19 @@ class FutexManager {
     absl::Mutex mutex;
     std::list<Waiter*> waiters ABSL_GUARDED_BY(mutex);
   };
+  class TwoBuckets;
   static constexpr size_t kBuckets = 512;  // a power of two
 
   Bucket& BucketFor(const FutexKey& key);
   Result<void> Enqueue(Waiter* waiter, MemoryManager& mm, const WaitArgs& args);
   bool Dequeue(Waiter* waiter);  // true when it had been woken already
-  static uint32_t WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count, uint32_t bitset);
-  static void RobustEntry(MemoryManager& mm, FutexManager* self, VirtAddr word, int32_t tid,
-                          bool pending);
+  static uint32_t WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count, uint32_t bitset)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
+  static uint32_t MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
+                             const FutexKey& to_key, uint32_t count)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(from.mutex, to.mutex);
+  static Result<uint32_t> Modify(MemoryManager& mm, VirtAddr addr, uint32_t operation);
+  void ReleaseRobust(MemoryManager& mm, VirtAddr word, int32_t tid, bool pending);
 
   std::array<Bucket, kBuckets> buckets_;
 };

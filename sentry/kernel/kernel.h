@@ -7,6 +7,8 @@
 #ifndef RINGFENCE_SENTRY_KERNEL_KERNEL_H_
 #define RINGFENCE_SENTRY_KERNEL_KERNEL_H_
 
+#include <pthread.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -15,9 +17,9 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "platform/api/platform.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kill.h"
@@ -26,21 +28,31 @@
 #include "sentry/kernel/thread_group.h"
 #include "sentry/kernel/timer_queue.h"
 #include "sentry/kernel/wait.h"
+#include "sentry/loader/loader.h"
 #include "sentry/loader/vdso/vdso.h"
+#include "sentry/vfs/job_control.h"
 
 namespace ringfence::sentry {
 
+// Init leads session 1 and process group 1.
 struct InitArgs {
   CredentialsRef creds;
   std::shared_ptr<FsContext> fs;
   std::shared_ptr<FdTable> fds;
   ExecArgs exec;
   ResourceLimits limits;
-  bool new_session = true;  // init leads session and group 1
+  JobControl* terminal = nullptr;  // its controlling terminal, of NewTerminal(); null: none
 };
 
 class Kernel {
  public:
+  // A program that has been loaded and not started.
+  struct Program {
+    MemoryManagerRef mm;
+    CredentialsRef creds;
+    LoadedImage image;
+  };
+
   struct Options {
     platform::Platform* platform = nullptr;   // outlives the kernel
     SyscallDispatcher* dispatcher = nullptr;  // outlives the kernel
@@ -91,8 +103,12 @@ class Kernel {
   std::vector<ThreadGroupRef> ThreadGroups() const;    // by tgid
   size_t NumTasks() const;
 
-  // --- signals to groups, for terminals ---
-  void SignalProcessGroup(int32_t pgid, const SigInfo& info);
+  // --- terminals ---
+  // State of a new terminal that is nobody's controlling terminal yet. The kernel outlives it.
+  std::unique_ptr<JobControl> NewTerminal();
+  // A key of the operator's terminal (SIGINT, SIGQUIT, SIGTSTP) or SIGWINCH: to the foreground
+  // group of init's terminal, or to init where there is none.
+  void SignalForeground(SigNo sig);
 
   // prlimit(2) and kin: may `caller` see and change `target`'s limits? EPERM.
   Result<void> CheckLimitAccess(Task& caller, const ThreadGroup& target) const;
@@ -106,20 +122,24 @@ class Kernel {
   friend class SignalSender;
   friend class Reaper;
   friend class ExecTransaction;
-  friend class JobControlImpl;
+  friend class TerminalControl;
   friend class ChildWaiter;
-  friend Result<void> SetPgid(Task& caller, int32_t pid, int32_t pgid);
+  friend class KernelTester;
 
   // A number that names no task, group or session. EAGAIN when there is none.
   Result<int32_t> AllocateTidLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   TaskRef FindTaskLocked(int32_t tid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
-  ThreadGroup* FindGroupLocked(int32_t tgid) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   std::shared_ptr<ProcessGroup> FindProcessGroupLocked(int32_t pgid) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  Result<TaskRef> LaunchInit(Program program, const InitArgs& args);
+  void RegisterInit(const TaskRef& task, const InitArgs& args);
   // Starts the host thread of a registered task. EAGAIN.
   Result<void> StartThread(const TaskRef& task);
-  void ThreadMain(TaskRef task);
-  void BeginShutdownLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  static void* ThreadEntry(void* start);
+  void ThreadEnded();
+  // Forgets a task whose thread could not be started.
+  void Unregister(const TaskRef& task);
+  void InitEndedLocked(int32_t status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
 
   const Options options_;
   const int64_t boot_time_ns_;
@@ -140,12 +160,13 @@ class Kernel {
   int32_t last_tid_ ABSL_GUARDED_BY(task_tree_mutex) = 0;
   ThreadGroup* init_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;
   bool shutting_down_ ABSL_GUARDED_BY(task_tree_mutex) = false;
-  std::optional<int32_t> init_status_ ABSL_GUARDED_BY(task_tree_mutex);
+  int32_t init_status_ ABSL_GUARDED_BY(task_tree_mutex) = 0;
+  absl::Notification init_ended_;
 
   // Host threads. One that ends joins the one that ended before it, so at most one is unjoined.
   absl::Mutex threads_mutex_;
   uint32_t live_threads_ ABSL_GUARDED_BY(threads_mutex_) = 0;
-  std::thread ended_thread_ ABSL_GUARDED_BY(threads_mutex_);
+  std::optional<pthread_t> ended_thread_ ABSL_GUARDED_BY(threads_mutex_);
 };
 
 }  // namespace ringfence::sentry

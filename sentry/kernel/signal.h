@@ -1,7 +1,7 @@
 // Signal queues and dispositions (signal(7), sigaction(2)). Pure data structures; who sends and
 // who delivers is in kill.h and task_signals.cc.
 //
-// Threads: everything here is guarded by TaskTreeMutex() (tree_mutex.h).
+// Threads: everything here is guarded by task_tree_mutex (tree_mutex.h).
 #ifndef RINGFENCE_SENTRY_KERNEL_SIGNAL_H_
 #define RINGFENCE_SENTRY_KERNEL_SIGNAL_H_
 
@@ -49,7 +49,6 @@ class SignalCharge {
 struct QueuedSignal {
   SigInfo info;
   bool from_outside = false;  // sent by the operator, not by a task of the sandbox
-  bool forced = false;        // a fault of the task itself: neither ignored nor lost on init
   SignalCharge charge = {};
 };
 
@@ -63,6 +62,9 @@ class PendingSignals {
   // Takes the first signal in `wanted`: synchronous ones first, then the lowest number, then age.
   std::optional<QueuedSignal> Take(SigSet wanted);
   void Discard(SigSet which);
+  // A timer's signal that is still queued takes up later expiries as its overrun count
+  // (timer_getoverrun(2)): false when `info`'s timer has none queued.
+  bool AddOverrun(const SigInfo& info);
 
  private:
   SigSet set_;
@@ -79,7 +81,8 @@ class SignalActions {
   void ResetForExec();
   // CLONE_CLEAR_SIGHAND.
   void ResetHandlers() { ResetForExec(); }
-  // Handler is SIG_IGN, or SIG_DFL and the default is to ignore.
+  // Handler is SIG_IGN, or SIG_DFL and that does nothing when delivered (SIGCONT continues when
+  // it is sent).
   bool IsIgnored(SigNo sig) const;
 
  private:

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "platform/api/platform.h"
+#include "sentry/arch/signal_frame.h"
 #include "sentry/base/call_context.h"
 #include "sentry/base/wait_queue.h"
 #include "sentry/kernel/deadline.h"
@@ -41,7 +42,6 @@ namespace ringfence::sentry {
 class Kernel;
 class Task;
 class ThreadGroup;
-class VforkCompletion;
 using TaskRef = std::shared_ptr<Task>;
 using ThreadGroupRef = std::shared_ptr<ThreadGroup>;
 
@@ -73,6 +73,18 @@ struct ExecArgs {
   std::vector<std::string> argv, envp;
 };
 
+// Tells the parent of a vfork that its child has left the parent's memory.
+class VforkCompletion {
+ public:
+  void Complete();
+  bool done() const { return done_.load(); }
+  WaitQueue& queue() { return queue_; }
+
+ private:
+  std::atomic<bool> done_{false};
+  WaitQueue queue_;
+};
+
 // Wakes a task; put it on WaitQueues around Task::Block.
 class TaskWaiter : public WaitEntry {
  public:
@@ -85,7 +97,24 @@ class TaskWaiter : public WaitEntry {
 
 class Task final : public platform::SyscallService, public std::enable_shared_from_this<Task> {
  public:
-  struct Init;  // how Kernel makes one; task_init.h
+  // What a new task starts with; Kernel and Clone make them.
+  struct Init {
+    Kernel* kernel = nullptr;
+    ThreadGroupRef group;
+    int32_t tid = 0;
+    std::unique_ptr<platform::Context> context;
+    std::unique_ptr<platform::FpuState> fpu;
+    platform::ArchState arch;
+    MemoryManagerRef mm;
+    std::shared_ptr<FdTable> fds;
+    std::shared_ptr<FsContext> fs;
+    CredentialsRef creds;
+    std::string comm;
+    SigSet mask;
+    SigAltStack alt_stack;
+    VirtAddr clear_child_tid, set_child_tid;
+    std::shared_ptr<VforkCompletion> vfork_done;
+  };
   explicit Task(Init init);
   ~Task() override;
 
@@ -181,44 +210,62 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   void Run();
 
  private:
-  friend class Kernel;
-  friend class ThreadGroup;
-  friend class SignalSender;
-  friend class Reaper;
   friend class ExecTransaction;
+  friend class Kernel;
+  friend class Reaper;
+  friend class SignalSender;
+  friend class TerminalControl;
+  friend class ThreadGroup;
 
-  // Reasons not to go back to the guest.
-  static constexpr uint32_t kWorkSignal = 1;   // an unblocked signal may be pending
-  static constexpr uint32_t kWorkStop = 2;     // the group is to stop
-  static constexpr uint32_t kWorkExit = 4;     // the task is to end
-  static constexpr uint32_t kWorkMask = 8;     // a temporary signal mask is to be undone
+  // Reasons not to go back to the guest and not to sleep.
+  static constexpr uint32_t kWorkSignal = 1;  // an unblocked signal may be pending
+  static constexpr uint32_t kWorkStop = 2;    // the group is to stop
+  static constexpr uint32_t kWorkExit = 4;    // the task is to end
   // Sets bits and makes the task notice, wherever it is.
-  void AddWork(uint32_t bits);
-  void UpdateSignalWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  void AddWork(uint32_t bits) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  void ClearWork(uint32_t bits) { work_.fetch_and(~bits); }
+  bool MustExit() const { return (work_.load() & kWorkExit) != 0; }
 
   // task_run.cc
-  void Step();
+  void Start();
+  platform::Exit EnterGuest();
   void HandleExit(const platform::Exit& exit);
   void ServeSyscall();
   void HandleFault(const platform::FaultExit& fault);
   void HandleException(const platform::ExceptionExit& exception);
   void HandleBusError(const platform::BusErrorExit& error);
-  bool EmulateVsyscall(VirtAddr address);
-  platform::Exit EnterGuest();
+  bool EmulateFixedAddressCall(VirtAddr address);
+  void Die(std::string_view why);
+  void MarkTime(std::atomic<int64_t>* account);
 
   // task_signals.cc
   void HandleWork();
-  void HandleSignals();
-  void DeliverSignal(const QueuedSignal& signal, const SigAction& action);
+  bool HandleOneSignal();
+  bool DeliverSignal(const SigInfo& info, const SigAction& action);
+  void FailDelivery(SigNo sig);
   void ResolveRestart(const SigAction* action);
-  void ParkForStop();
+  bool ParkForStop();
+  void UpdateSignalWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  void SetMaskLocked(SigSet mask) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   std::optional<QueuedSignal> TakeSignalLocked(SigSet wanted)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  bool SuppressedLocked(const QueuedSignal& signal, const SigAction& action) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+
+  // clone.cc
+  Result<Init> PrepareChild(const CloneArgs& args);
+  Result<TaskRef> RegisterChild(Init init, const CloneArgs& args);
+  void AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const CloneArgs& args)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  Result<void> CheckTaskLimitLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  void AwaitVfork(VforkCompletion& completion);
 
   // task_exit.cc
   void Finish();
-  void ReleaseMemory(bool exec);
-  void FoldUsage();
+  bool LeaveGroup(const Rusage& memory);
+  void ReleaseMemory();
+  void CompleteVfork();
+  Rusage MemoryUsage() const;
 
   Kernel* const kernel_;
   const ThreadGroupRef group_;
@@ -230,12 +277,16 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::unique_ptr<platform::FpuState> initial_fpu_;  // loaded by Run before the first Switch
   platform::ArchState arch_;
   VirtAddr clear_child_tid_;
-  VirtAddr set_child_tid_;      // CLONE_CHILD_SETTID: stored by the child itself
+  VirtAddr set_child_tid_;           // CLONE_CHILD_SETTID: stored by the child itself
+  SigAltStack alt_stack_;
+  TrapInfo trap_;                    // the last fault, for signal frames
   RestartFn restart_;
   bool registers_replaced_ = false;  // by execve or rt_sigreturn during the present call
+  bool restart_pending_ = false;     // the call's result is an internal kRESTART*
   int64_t call_result_ = 0;
-  bool in_call_ = false;        // between a call's end and the return to the guest
-  uint64_t last_bus_error_rip_ = 0;
+  bool mask_saved_ = false;          // saved_mask_ is to come back
+  uint64_t bus_error_rip_ = 0;
+  int64_t last_mark_ns_ = 0;
   std::shared_ptr<VforkCompletion> vfork_done_;  // the parent waits for it
 
   Sleeper sleeper_;
@@ -245,7 +296,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::atomic<bool> traced_{false};
 
   mutable absl::Mutex mutex_;
-  // Own thread writes under mutex_ and reads without; others read under mutex_.
+  // The own thread writes under mutex_ and reads without; others read under mutex_.
   MemoryManagerRef mm_;
   std::shared_ptr<FdTable> fds_;
   std::shared_ptr<FsContext> fs_;
@@ -255,21 +306,19 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::optional<clockid_t> cpu_clock_ ABSL_GUARDED_BY(mutex_);  // while the host thread lives
   int64_t final_cpu_ns_ ABSL_GUARDED_BY(mutex_) = 0;
 
-  // Split of CPU time: wall time inside and outside of Switch (not blocked), in ns.
+  // Wall time inside of Switch, and outside of it but not asleep: how CPU time is split into user
+  // and system time.
   std::atomic<int64_t> guest_wall_ns_{0}, sentry_wall_ns_{0};
-  int64_t last_mark_ns_ = 0;  // own
-  std::atomic<uint64_t> blocks_{0};
+  std::atomic<uint64_t> sleeps_{0};
 
-  // Under task_tree_mutex.
   PendingSignals pending_ ABSL_GUARDED_BY(task_tree_mutex);
   SigSet mask_ ABSL_GUARDED_BY(task_tree_mutex);
   SigSet saved_mask_ ABSL_GUARDED_BY(task_tree_mutex);
-  SigSet awaited_ ABSL_GUARDED_BY(task_tree_mutex);  // sigtimedwait
-  SigAltStack alt_stack_;                            // own
+  SigSet awaited_ ABSL_GUARDED_BY(task_tree_mutex);  // by sigtimedwait
   SigNo parent_death_signal_ ABSL_GUARDED_BY(task_tree_mutex) = SigNo::kNone;
-  int32_t exit_code_ ABSL_GUARDED_BY(task_tree_mutex) = 0;  // wait status
-  bool parked_ ABSL_GUARDED_BY(task_tree_mutex) = false;    // in a group stop
-  bool finished_ ABSL_GUARDED_BY(task_tree_mutex) = false;  // has left the group
+  int32_t exit_status_ ABSL_GUARDED_BY(task_tree_mutex) = 0;  // of exit(2), as wait4 says it
+  bool parked_ ABSL_GUARDED_BY(task_tree_mutex) = false;      // in a group stop
+  bool finished_ ABSL_GUARDED_BY(task_tree_mutex) = false;    // has left the group
 };
 
 // Loops try -> EAGAIN -> register -> try -> Block. `try_fn` returns Result<T> and has no effect

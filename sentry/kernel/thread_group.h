@@ -18,7 +18,7 @@
 namespace ringfence::sentry {
 
 class ProcessGroup;
-class Session;
+class TerminalControl;
 
 class Session {
  public:
@@ -29,10 +29,10 @@ class Session {
   friend class ThreadGroup;
   friend class Kernel;
   friend class Reaper;
-  friend class JobControlImpl;
+  friend class TerminalControl;
   const int32_t id_;
   ThreadGroup* leader_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;  // null once it has exited
-  std::shared_ptr<void> tty_ ABSL_GUARDED_BY(task_tree_mutex);      // controlling terminal
+  TerminalControl* terminal_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;  // the controlling one
 };
 
 class ProcessGroup {
@@ -47,7 +47,7 @@ class ProcessGroup {
   friend class Kernel;
   friend class Reaper;
   friend class SignalSender;
-  friend class JobControlImpl;
+  friend class TerminalControl;
   const int32_t id_;
   const std::shared_ptr<Session> session_;
   std::set<ThreadGroup*> members_ ABSL_GUARDED_BY(task_tree_mutex);
@@ -68,9 +68,13 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::vector<ThreadGroupRef> Children() const;
 
   // --- groups and sessions ---
-  int32_t pgid() const;
+  int32_t pgid() const;                   // of a live process
   int32_t sid() const;
   Result<int32_t> SetSid();               // setsid(2): EPERM
+  // setpgid(2) called by this process: ESRCH, EPERM, EACCES, EINVAL. pid 0: this, pgid 0: pid.
+  Result<void> SetPgid(int32_t pid, int32_t pgid);
+  Result<int32_t> PgidOrGone() const;     // ESRCH once reaped
+  Result<int32_t> SidOrGone() const;
 
   // --- signals ---
   // sigaction(2) without the copies: EINVAL for SIGKILL, SIGSTOP and numbers out of range (a
@@ -108,10 +112,12 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   friend class SignalSender;
   friend class Reaper;
   friend class ExecTransaction;
-  friend class JobControlImpl;
+  friend class TerminalControl;
   friend class ProcessTimers;
   friend class ChildWaiter;
 
+  // The kernel's default for a signal without a handler.
+  void DefaultLocked(SigNo sig) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   // Everybody ends; the first status counts.
   void StartExitLocked(int32_t status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   void StartStopLocked(SigNo sig) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
@@ -119,6 +125,12 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   // After a task has parked or left: reports the stop when it was the last one.
   void CheckStoppedLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   void UpdateSignalWorkLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  void StartSessionLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  Result<ThreadGroup*> FindForSetPgidLocked(int32_t pid)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  MemoryManager::Limits MemoryLimitsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  Rusage UsageLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // Takes part in `group`, or in none (null: the process goes away).
   void JoinGroupLocked(std::shared_ptr<ProcessGroup> group)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
 
@@ -159,7 +171,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Rusage children_usage_ ABSL_GUARDED_BY(task_tree_mutex);
 };
 
-// setpgid(2) on behalf of `caller`: ESRCH, EPERM, EACCES, EINVAL. pid 0 = caller, pgid 0 = pid.
+// setpgid(2), as ThreadGroup::SetPgid.
 Result<void> SetPgid(Task& caller, int32_t pid, int32_t pgid);
 // getpgid(2), getsid(2): ESRCH.
 Result<int32_t> GetPgid(Task& caller, int32_t pid);

@@ -1,6 +1,5 @@
 // TimerQueue and Timer: callbacks at a time, on one host thread that sleeps until the next
-// deadline. The thread starts with the first timer that is armed; while nothing is armed it sleeps
-// for good. Used by itimers, POSIX timers, timerfd.
+// deadline. While nothing is armed it sleeps for good. Used by itimers, POSIX timers, timerfd.
 //
 // Threads: any. Callbacks run on the timer thread with no lock of the queue held.
 #ifndef RINGFENCE_SENTRY_KERNEL_TIMER_QUEUE_H_
@@ -59,14 +58,15 @@ class TimerQueue {
 
  private:
   friend class Timer;
-  using Key = std::pair<int64_t, Timer*>;
-  using Ordered = std::set<Key>;
+  using Ordered = std::set<std::pair<int64_t, Timer*>>;
   Timer::Setting Arm(Timer* timer, const Timer::Setting& setting);
+  void Remove(Timer* timer);
   void Insert(Timer* timer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Erase(Timer* timer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Remove(Timer* timer);
-  bool RunOneExpired();
-  Deadline NextDeadline();
+  Ordered* ListOf(const Timer* timer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The next timer whose time has come, and how many periods have passed; it is armed again.
+  Timer* TakeExpired(uint64_t* periods) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Deadline NextDeadline() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Loop();
 
   mutable absl::Mutex mutex_;
@@ -74,9 +74,8 @@ class TimerQueue {
   Ordered realtime_ ABSL_GUARDED_BY(mutex_);
   Timer* running_ ABSL_GUARDED_BY(mutex_) = nullptr;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_ ABSL_GUARDED_BY(mutex_);
-  std::thread::id thread_id_ ABSL_GUARDED_BY(mutex_);
   Sleeper sleeper_;
+  std::thread thread_;  // last: it uses all of the above
 };
 
 }  // namespace ringfence::sentry

@@ -1,14 +1,13 @@
 // Timers of a process: itimers, alarm (setitimer(2)), POSIX timers (timer_create(2)) and the CPU
 // clocks they may run on.
 //
-// Wall-clock timers sit on the kernel's TimerQueue. CPU-time timers are sampled: the queue looks
-// again no earlier than the CPU time that is left could have been used up, and not more often than
-// once a millisecond.
+// How they run is in clock_timer.h.
 // Threads: any.
 #ifndef RINGFENCE_SENTRY_KERNEL_TIMERS_H_
 #define RINGFENCE_SENTRY_KERNEL_TIMERS_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -17,19 +16,14 @@
 #include "absl/synchronization/mutex.h"
 #include "platform/base/result.h"
 #include "sentry/base/signal.h"
-#include "sentry/kernel/timer_queue.h"
+#include "sentry/kernel/clock_timer.h"
 
 namespace ringfence::sentry {
 
-class Kernel;
+class Task;
 class ThreadGroup;
 
 enum class ITimerKind : int32_t { kReal = 0, kVirtual = 1, kProf = 2 };
-
-struct TimerValue {
-  int64_t value_ns = 0;     // until the next expiry, 0 = disarmed
-  int64_t interval_ns = 0;
-};
 
 // What timer_create(2) accepts: CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME,
 // CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID.
@@ -50,7 +44,8 @@ class ProcessTimers {
   TimerValue GetITimer(ITimerKind kind) const;
   TimerValue SetITimer(ITimerKind kind, const TimerValue& value);  // returns the old one
 
-  Result<int32_t> Create(int32_t clock, const TimerEvent& event);  // EINVAL, EAGAIN
+  // `task` is the caller. EINVAL, EAGAIN.
+  Result<int32_t> Create(Task& task, int32_t clock, const TimerEvent& event);
   // TIMER_ABSTIME when `absolute`. EINVAL for an unknown id.
   Result<TimerValue> Set(int32_t id, bool absolute, const TimerValue& value);
   Result<TimerValue> Get(int32_t id) const;
@@ -59,17 +54,27 @@ class ProcessTimers {
 
   void DeletePosixTimers();  // execve
   void Shutdown();           // the process ends: nothing fires any more. No lock may be held.
-  // RLIMIT_CPU was set: watches the process's CPU time (SIGXCPU, SIGKILL).
+  // RLIMIT_CPU was set: SIGXCPU every second after `soft_seconds`, SIGKILL after `hard_seconds`.
   void WatchCpuLimit(uint64_t soft_seconds, uint64_t hard_seconds);
+  // A signal of timer `id` has been taken from the queue. Under task_tree_mutex.
+  void SignalTaken(int32_t id, int32_t overrun);
 
  private:
-  struct CpuTimer;
-  struct PosixTimer;
+  struct PosixTimer {
+    std::atomic<int32_t> last_overrun{0};
+    std::unique_ptr<ClockTimer> timer;
+  };
+  std::shared_ptr<PosixTimer> Find(int32_t id) const;
+  std::shared_ptr<ClockTimer> MakeITimer(ITimerKind kind);
+  Result<std::unique_ptr<ClockTimer>> MakeClock(int32_t clock, ClockTimer::Fire fire);
+  std::shared_ptr<ClockTimer> FindITimer(ITimerKind kind) const;
+
   ThreadGroup* const group_;
+  // Never held while a timer is called: their callbacks take task_tree_mutex, under which
+  // SignalTaken takes this.
   mutable absl::Mutex mutex_;
-  std::unique_ptr<Timer> real_;
-  std::array<std::unique_ptr<CpuTimer>, 2> cpu_itimers_ ABSL_GUARDED_BY(mutex_);
-  std::unique_ptr<CpuTimer> cpu_limit_ ABSL_GUARDED_BY(mutex_);
+  std::array<std::shared_ptr<ClockTimer>, 3> itimers_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<ClockTimer> cpu_limit_ ABSL_GUARDED_BY(mutex_);
   std::map<int32_t, std::shared_ptr<PosixTimer>> posix_ ABSL_GUARDED_BY(mutex_);
   int32_t next_id_ ABSL_GUARDED_BY(mutex_) = 0;
   bool shut_down_ ABSL_GUARDED_BY(mutex_) = false;

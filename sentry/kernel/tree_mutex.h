@@ -1,4 +1,4 @@
-// TaskTreeMutex: the one lock of the process tree and of all signal state (Linux's tasklist_lock
+// task_tree_mutex: the one lock of the process tree and of all signal state (Linux's tasklist_lock
 // and siglock together). Process-wide, as a sentry has one kernel. Held for short, bounded work
 // only: no guest memory, no file, no blocking. See README.md for why it is one and the order.
 #ifndef RINGFENCE_SENTRY_KERNEL_TREE_MUTEX_H_

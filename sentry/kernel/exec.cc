@@ -1,0 +1,118 @@
+// execve(2): the new program is loaded first, so that a failure leaves the old one as it was; then
+// the other threads end, and the task takes the new memory.
+#include "sentry/kernel/exec.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/loader/loader.h"
+
+namespace ringfence::sentry {
+
+Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const CallContext& ctx,
+                                                       const FsContext& fs, const ExecArgs& args,
+                                                       const MemoryManager::Limits& limits) {
+  Program program;
+  const ExecCredentials credentials = TRY(CredentialsAfterExec(ctx, *args.file));
+  program.creds = credentials.creds;
+  program.mm = TRY(MemoryManager::Create(&kernel.platform()));
+  program.mm->SetLimits(limits);
+  const auto open = [&ctx, &fs](std::string_view path) -> Result<FileRef> {
+    return OpenProgram(ctx, PathBase{&fs, nullptr}, path);
+  };
+  const LoadRequest request{
+      .ctx = ctx,
+      .executable = args.file,
+      .path = args.path,
+      .exe_path = args.exe_path,
+      .open = open,
+      .argv = args.argv,
+      .envp = args.envp,
+      .mm = program.mm.get(),
+      .vdso = kernel.options().vdso,
+      .secure = credentials.secure,
+      .randomize = true,
+      .stack_limit = limits.stack,
+  };
+  program.image = TRY(LoadImage(request));
+  return program;
+}
+
+// Ends the other threads (de_thread of Linux) and makes the task the leader. False: the task itself
+// is to end, since somebody else ended the group first.
+bool ExecTransaction::TakeOverGroup(Task& task) {
+  ThreadGroup& group = *task.group_;
+  {
+    absl::MutexLock lock(&task_tree_mutex);
+    if (group.exiting_ || group.exec_task_ != nullptr) return false;
+    group.exec_task_ = &task;
+    for (Task* other : group.tasks_) {
+      if (other != &task) other->AddWork(Task::kWorkExit);
+    }
+  }
+  while (!AloneOrKilled(task)) (void)task.Block(Deadline::Never(), Task::Wakeup::kKillOnly);
+  absl::MutexLock lock(&task_tree_mutex);
+  group.exec_task_ = nullptr;
+  if (task.MustExit()) return false;
+  if (group.leader_.get() == &task) return true;
+  Kernel& kernel = *task.kernel_;
+  kernel.tasks_.erase(task.tid());
+  task.tid_.store(group.tgid_);
+  group.leader_ = task.shared_from_this();
+  kernel.tasks_[group.tgid_] = group.leader_;
+  return true;
+}
+
+bool ExecTransaction::AloneOrKilled(Task& task) {
+  absl::MutexLock lock(&task_tree_mutex);
+  return task.MustExit() || task.group_->tasks_.size() == 1;
+}
+
+void ExecTransaction::ReplaceMemory(Task& task, MemoryManagerRef mm) {
+  const Rusage old = task.MemoryUsage();
+  task.ReleaseMemory();
+  {
+    absl::MutexLock lock(&task.mutex_);
+    task.mm_.swap(mm);
+  }
+  absl::MutexLock lock(&task_tree_mutex);
+  task.group_->finished_usage_.Add(old);
+}
+
+void ExecTransaction::ResetSignals(Task& task) {
+  ThreadGroup& group = *task.group_;
+  task.alt_stack_ = SigAltStack{};
+  absl::MutexLock lock(&task_tree_mutex);
+  if (group.actions_.use_count() > 1) group.actions_ = group.actions_->Clone();
+  group.actions_->ResetForExec();
+  group.exit_signal_ = SigNo::kChld;
+  group.execed_ = true;
+}
+
+void ExecTransaction::Commit(Task& task, Program program) {
+  ReplaceMemory(task, std::move(program.mm));
+  ResetSignals(task);
+  task.group_->timers().DeletePosixTimers();
+  if (task.fds_.use_count() > 1) task.SetFds(task.fds_->Clone());
+  task.fds_->CloseOnExec();
+  task.SetCreds(std::move(program.creds));
+  task.SetComm(program.image.comm);
+  task.group_->dumpable.store(1);
+  task.restart_ = nullptr;
+  task.arch_ = program.image.entry;
+  task.context_->LoadFpu(platform::InitialFpuState());
+  task.registers_replaced_ = true;
+  task.restart_pending_ = false;
+}
+
+Result<void> Task::Exec(const CallContext& ctx, const ExecArgs& args) {
+  MemoryManager::Limits limits;
+  {
+    absl::MutexLock lock(&task_tree_mutex);
+    limits = group_->MemoryLimitsLocked();
+  }
+  ExecTransaction::Program program =
+      TRY(ExecTransaction::Load(*kernel_, ctx, *fs_, args, limits));
+  if (!ExecTransaction::TakeOverGroup(*this)) return Errno::kRESTARTNOINTR;
+  ExecTransaction::Commit(*this, std::move(program));
+  return Ok();
+}
+
+}  // namespace ringfence::sentry
