@@ -14,8 +14,10 @@
 // AddressSpace's own.
 //
 // Addresses: user range only, [0, kUserEnd). The platform's own mappings (trampoline, descriptor
-// tables) are installed through PlatformMappings by platform/kvm and cannot be reached by the
-// other methods.
+// tables) are installed by platform/kvm through MapPlatformPage and SetKernelTable and cannot be
+// reached by the other methods.
+//
+// Before an AddressSpace is destroyed, its owner unmaps the whole user range, and no vCPU uses it.
 //
 // Threads: the caller serialises all calls on one AddressSpace (the sentry's mm lock); Lookup may
 // run concurrently with Lookup. vCPUs may run on the tables at any time.
@@ -61,7 +63,9 @@ class AddressSpace {
   virtual Result<void> Map(VirtAddr va, FrameRun run, const MapOptions& options) = 0;
 
   // Points the one page at `va`, mapped or not, to `frame`. The old leaf's frame, if any, is
-  // returned after it has been invalidated; its reference is now the caller's to drop. ENOMEM.
+  // returned after it has been invalidated; its reference is now the caller's to drop, also when it
+  // is the same frame again. Nothing is invalidated when the frame stays and only gains rights.
+  // ENOMEM.
   virtual Result<std::optional<Frame>> Replace(VirtAddr va, Frame frame,
                                                const MapOptions& options) = 0;
 
@@ -88,7 +92,8 @@ class AddressSpace {
   // The leaf that maps the page of `va`.
   virtual std::optional<Leaf> Lookup(VirtAddr va) const = 0;
 
-  // Calls `visit` for each run of present leaves with equal attributes and consecutive frames.
+  // Calls `visit` for each run of leaves (also of protection none) with equal attributes and
+  // consecutive frames, in ascending order. `visit` must not change this address space.
   using VisitFn = absl::FunctionRef<void(VirtAddr va, FrameRun run, const Leaf& attributes)>;
   virtual void Visit(VirtRange range, VisitFn visit) const = 0;
 
@@ -108,10 +113,12 @@ class AddressSpace {
   // Number that no other AddressSpace of this process ever had.
   virtual uint64_t Id() const = 0;
 
-  // For platform/kvm only: maps one page outside the user range. `user` = reachable from ring 3.
-  // The frame's reference becomes the address space's. ENOMEM.
+  // For platform/kvm only: maps one page outside the user range, for the life of the address
+  // space. `user` = reachable from ring 3. The frame's reference becomes the address space's.
+  // EINVAL (user range, not canonical, or in the shared kernel part), EEXIST, ENOMEM.
   virtual Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) = 0;
-  // For platform/kvm only: shares the kernel part (top-level entry) that every root points to.
+  // For platform/kvm only: lets the highest top-level entry (512 GiB on x86-64) point to `table`,
+  // which platform/kvm owns and fills and which outlives the address space.
   virtual void SetKernelTable(Frame table) = 0;
 };
 

@@ -13,9 +13,6 @@ namespace {
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kSmallSlot = 256 * kMiB;
 constexpr uint64_t kLargeSlot = 1024 * kMiB;
-// Counts from here on are stuck (reference counts in the header).
-constexpr uint32_t kStuckFrom = 0x80000000;
-constexpr uint32_t kStuck = 0xc0000000;
 constexpr uint64_t kMaxAnonymousBytes = uint64_t{1} << 42;
 
 uint64_t RoundUp(uint64_t n, uint64_t unit) { return (n + unit - 1) / unit * unit; }
@@ -61,7 +58,7 @@ absl::Status GuestMemory::Init() {
   const uint64_t window_bytes = anonymous_bytes + chunk_count_ * kHugePageSize;
 
   auto reserved = window_.Reserve(window_bytes);
-  auto counts = LazyArray<std::atomic<uint32_t>>::Create(window_bytes / kPageSize);
+  auto counts = LazyArray<RefCountWord>::Create(window_bytes / kPageSize);
   auto chunks = LazyArray<std::atomic<uint32_t>>::Create(chunk_count_ + 1);
   auto frames = FrameAllocator::Create(anonymous_frames_ / kPagesPerHuge);
   if (!reserved.ok() || !counts.ok() || !chunks.ok() || !frames.ok()) {
@@ -123,11 +120,7 @@ Result<FrameRun> GuestMemory::Allocate(uint64_t count) {
 
 void GuestMemory::Ref(FrameRun run) {
   const uint64_t first = Index(run.first);
-  for (uint64_t i = first; i < first + run.count; ++i) {
-    const uint32_t old = counts_[i].fetch_add(1, std::memory_order_relaxed);
-    if (old == 0) Fatal("a free frame gets a reference");
-    if (old >= kStuckFrom) counts_[i].store(kStuck, std::memory_order_relaxed);
-  }
+  for (uint64_t i = first; i < first + run.count; ++i) AddReference(counts_[i]);
 }
 
 void GuestMemory::Unref(FrameRun run) {
@@ -135,15 +128,12 @@ void GuestMemory::Unref(FrameRun run) {
   const uint64_t end = first + run.count;
   uint64_t free_from = end;  // start of the current run of frames that are now free
   for (uint64_t i = first; i < end; ++i) {
-    const uint32_t old = counts_[i].fetch_sub(1, std::memory_order_acq_rel);
-    if (old == 1) {
+    if (DropReference(counts_[i])) {
       free_from = std::min(free_from, i);
-      continue;
+    } else if (free_from < i) {
+      FreeRun(free_from, i - free_from);
+      free_from = end;
     }
-    if (old == 0) Fatal("a free frame loses a reference");
-    if (old >= kStuckFrom) counts_[i].store(kStuck, std::memory_order_relaxed);
-    if (free_from < i) FreeRun(free_from, i - free_from);
-    free_from = end;
   }
   if (free_from < end) FreeRun(free_from, end - free_from);
 }

@@ -44,6 +44,7 @@
 #include "platform/base/result.h"
 #include "platform/mem/frame_allocator.h"
 #include "platform/mem/lazy_array_unsafe.h"
+#include "platform/mem/ref_count.h"
 #include "platform/mem/window_unsafe.h"
 
 namespace ringfence::platform {
@@ -147,7 +148,7 @@ class GuestMemory {
   uint64_t anonymous_frames_ = 0;  // size of the anonymous part; file frames follow
   uint64_t chunk_count_ = 0;
 
-  LazyArray<std::atomic<uint32_t>> counts_;        // per frame
+  LazyArray<RefCountWord> counts_;                 // per frame
   LazyArray<std::atomic<uint32_t>> chunk_frames_;  // per chunk: frames with a count above zero
   std::atomic<uint64_t> committed_bytes_{0};       // anonymous part made accessible so far
   std::atomic<uint64_t> invalidations_begun_{0};

@@ -1,6 +1,7 @@
 #include "platform/mem/guest_memory.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -256,7 +257,48 @@ TEST_CASE("the host mappings of all chunks together stay bounded") {
   CHECK(chunks == GuestMemory::kMaxFileChunks);
 }
 
-TEST_CASE("options that make no sense, and address space that is not there") {
+// Runs `body` in a child process and returns its exit status, -1 when it was killed.
+template <typename Body>
+int InChild(Body body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST_CASE("a host that refuses memory: ENOMEM, and what there is goes on working") {
+  CHECK(InChild([] {
+          RecordingSink sink;
+          auto memory = GuestMemory::Create({.max_anonymous_bytes = uint64_t{2} << 30}, &sink);
+          if (!memory.ok()) return 1;
+          if (!(*memory)->Allocate(512).ok()) return 2;
+          const rlimit data{400 * kMiB, 400 * kMiB};
+          if (setrlimit(RLIMIT_DATA, &data) != 0) return 3;
+          uint64_t blocks = 1;
+          while ((*memory)->Allocate(512).ok()) ++blocks;
+          if (blocks != 128) return 4;  // what the first slot holds
+          const FrameRun run{Frame{GuestMemory::kWindowStart / kPageSize}, 512};
+          (*memory)->Invalidate(run);
+          (*memory)->Unref(run);
+          return (*memory)->Allocate(16).ok() ? 0 : 5;
+        }) == 0);
+}
+
+TEST_CASE("no address space for the window: a message that says what to do") {
+  CHECK(InChild([] {
+          const rlimit space{1024 * kMiB, 1024 * kMiB};
+          if (setrlimit(RLIMIT_AS, &space) != 0) return 1;
+          RecordingSink sink;
+          auto memory = GuestMemory::Create({}, &sink);
+          if (memory.ok()) return 2;
+          if (memory.status().code() != absl::StatusCode::kResourceExhausted) return 3;
+          const std::string message(memory.status().message());
+          return message.find("ulimit -v") != std::string::npos ? 0 : 4;
+        }) == 0);
+}
+
+TEST_CASE("options that make no sense") {
   RecordingSink sink;
   CHECK(GuestMemory::Create({.max_anonymous_bytes = 0}, &sink).status().code() ==
         absl::StatusCode::kInvalidArgument);
