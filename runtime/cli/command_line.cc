@@ -28,12 +28,12 @@ using platform::ExitlessMode;
 
 std::string CheckEnvironment(const std::string& setting) {
   const size_t equals = setting.find('=');
-  return equals == setting.npos || equals == 0 ? "--env wants NAME=VALUE, not " + setting : "";
+  return equals == setting.npos || equals == 0 ? "wants NAME=VALUE, not " + setting : "";
 }
 
 std::string CheckExitless(const std::string& mode) {
   const bool known = mode == "auto" || mode == "on" || mode == "off";
-  return known ? "" : "--exitless is auto, on or off, not " + mode;
+  return known ? "" : "is auto, on or off, not " + mode;
 }
 
 ExitlessMode ToExitlessMode(const std::string& mode) {

@@ -94,24 +94,19 @@ absl::StatusOr<ChildArguments> ChildArguments::Parse(const std::vector<std::stri
       parsed.parent_ = *number;
     } else {
       parsed.fds_[name] = *number;
+      parsed.all_.push_back(*number);
     }
   }
   if (parsed.parent_ < 0) return absl::InvalidArgumentError("no parent given");
   return parsed;
 }
 
-std::vector<int> ChildArguments::fds() const {
-  std::vector<int> all;
-  for (const auto& [name, fd] : fds_) {
-    if (fd >= 0) all.push_back(fd);
-  }
-  return all;
-}
-
 UniqueFd ChildArguments::Take(const std::string& name) {
   const auto found = fds_.find(name);
   if (found == fds_.end()) return UniqueFd();
-  return UniqueFd(std::exchange(found->second, -1));
+  UniqueFd fd(found->second);
+  fds_.erase(found);
+  return fd;
 }
 
 }  // namespace ringfence::runtime

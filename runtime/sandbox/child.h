@@ -42,13 +42,14 @@ class ChildArguments {
 
   pid_t parent() const { return parent_; }
   // All of them, whether taken or not.
-  std::vector<int> fds() const;
+  const std::vector<int>& fds() const { return all_; }
   // Ownership of the descriptor `name`; none if there was none or it was taken before.
   UniqueFd Take(const std::string& name);
 
  private:
   pid_t parent_ = -1;
-  std::map<std::string, int> fds_;
+  std::vector<int> all_;
+  std::map<std::string, int> fds_;  // not taken yet
 };
 
 }  // namespace ringfence::runtime

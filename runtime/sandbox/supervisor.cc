@@ -94,10 +94,17 @@ int Supervisor::Run() {
                     {.fd = gofer_.control.fd(), .events = POLLIN, .revents = 0},
                     {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
     if (poll(fds, std::size(fds), -1) < 0) continue;  // EINTR
-    // The gofer first: what it says explains a sentry that fails for want of it. A gofer that ends
-    // because the sentry did is seen together with the sentry's last word.
     const bool sentry_spoke = fds[0].revents != 0;
-    if (fds[1].revents != 0 && (!sentry_spoke || !started_) && HearGofer()) return status_;
+    // The gofer's words first: they explain a sentry that fails for want of it. Its end last: it
+    // ends because the sentry did.
+    if (fds[1].revents != 0) {
+      const std::optional<Message> message = gofer_.control.Receive();
+      if (message.has_value()) {
+        if (HearGofer(*message)) return status_;
+      } else if (!sentry_spoke && MissGofer()) {
+        return status_;
+      }
+    }
     if (sentry_spoke && HearSentry()) return status_;
     if (fds[2].revents != 0) ForwardSignals();
   }
@@ -143,11 +150,11 @@ bool Supervisor::HearSentry() {
   return false;
 }
 
-bool Supervisor::HearGofer() {
-  const std::optional<Message> message = gofer_.control.Receive();
-  if (message.has_value()) {
-    return message->kind == MessageKind::kFailed && Fail(message->text, kFailureStatus);
-  }
+bool Supervisor::HearGofer(const Message& message) {
+  return message.kind == MessageKind::kFailed && Fail(message.text, kFailureStatus);
+}
+
+bool Supervisor::MissGofer() {
   gofer_.control.Close();
   const std::string how = Describe(KillAndReap(&gofer_.pid));
   if (!started_) return Fail(absl::StrCat("the gofer ", how), kFailureStatus);

@@ -51,7 +51,8 @@ class Supervisor {
   void ForwardSignals();
   // Each true when `status_` says how it ended.
   bool HearSentry();
-  bool HearGofer();
+  bool HearGofer(const Message& message);
+  bool MissGofer();  // its control socket closed
   bool Fail(std::string_view line, int status);
 
   UniqueFd signals_;

@@ -156,6 +156,7 @@ TEST_CASE("a child gets the named descriptors, a session and a clean signal stat
   CHECK(arguments.Take("a").get() == 1000);
   CHECK_FALSE(arguments.Take("a").valid());
   CHECK(arguments.Take("b").get() == 1001);
+  CHECK(arguments.fds() == std::vector<int>{1000, 1001});
 }
 
 TEST_CASE("closed standard streams are filled") {
