@@ -155,10 +155,15 @@ std::optional<Exit> KvmContext::Enter(KvmAddressSpace& space, ArchState& state,
   return Dispatch(Run(options), space, state);
 }
 
-DecodedExit KvmContext::Run(const SwitchOptions&) {
+DecodedExit KvmContext::Run(const SwitchOptions& options) {
   CallPage* page = vcpu_->page();
-  page->mode.store(0, std::memory_order_relaxed);
+  posting_ = options.exitless && service_ != nullptr && shared_.service_thread->active();
+  page->mode.store(posting_, std::memory_order_relaxed);
   page->state.store(CallPage::kIdle, std::memory_order_relaxed);
+  if (posting_) {
+    page->spin_limit.store(shared_.service_thread->spin_limit(), std::memory_order_relaxed);
+    vcpu_->gate().Open(page, service_);
+  }
   kvm_run* run = vcpu_->run();
   const KickTarget target(run);
   __atomic_store_n(&run->immediate_exit, 0, __ATOMIC_RELAXED);
@@ -169,6 +174,7 @@ DecodedExit KvmContext::Run(const SwitchOptions&) {
   // Nothing has run: the caller's state is still the truth.
   DecodedExit exit = stop ? DecodedExit{ExitKind::kNotEntered} : vcpu_->Run();
   in_guest_.store(false, std::memory_order_relaxed);
+  if (posting_) vcpu_->gate().Close();
   must_enter_ = exit.kind == ExitKind::kRetry;
   return exit;
 }
@@ -210,6 +216,15 @@ std::optional<Exit> KvmContext::OnCall(ArchState& state) {
   vcpu_->Store(&state);
   state.rip = state.rcx;
   state.rflags = state.r11;
+  if (posting_) {
+    shared_.service_thread->OnNotServed();
+  } else if (service_ != nullptr) {
+    shared_.service_thread->OnExitedCall(&burst_);
+  }
+  return ReportCall(state);
+}
+
+Exit KvmContext::ReportCall(ArchState& state) {
   state.orig_rax = state.rax;
   Count(shared_.stats->exits_syscall);
   return platform::SyscallExit{};
@@ -222,11 +237,7 @@ std::optional<CallProgress> KvmContext::Rebuild(ArchState& state) {
 
 std::optional<Exit> KvmContext::OnKick(ArchState& state) {
   vcpu_->Store(&state);
-  if (Rebuild(state) == CallProgress::kNotServed) {
-    state.orig_rax = state.rax;
-    Count(shared_.stats->exits_syscall);
-    return platform::SyscallExit{};
-  }
+  if (Rebuild(state) == CallProgress::kNotServed) return ReportCall(state);
   if (TakeInterrupt()) return platform::InterruptedExit{};
   return std::nullopt;
 }
@@ -238,11 +249,7 @@ std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& spa
     // A program that jumped into the stub with TF set.
     const std::optional<CallProgress> progress = Rebuild(state);
     if (progress == CallProgress::kServed) return std::nullopt;
-    if (progress == CallProgress::kNotServed) {
-      state.orig_rax = state.rax;
-      Count(shared_.stats->exits_syscall);
-      return platform::SyscallExit{};
-    }
+    if (progress == CallProgress::kNotServed) return ReportCall(state);
   }
   uint8_t code[kLongestInstruction];
   size_t code_bytes = 0;

@@ -20,6 +20,7 @@
 
 #include "platform/api/platform.h"
 #include "platform/kvm/kvm_address_space.h"
+#include "platform/kvm/service_thread.h"
 #include "platform/kvm/stats.h"
 #include "platform/kvm/vcpu.h"
 #include "platform/kvm/vcpu_pool.h"
@@ -33,6 +34,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
     VcpuPool* pool;
     platform::GuestMemory* memory;
     Stats* stats;
+    ServiceThread* service_thread;
     Flavour flavour;
   };
   explicit KvmContext(const Shared& shared);
@@ -75,6 +77,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
   // it did not.
   std::optional<CallProgress> Rebuild(platform::ArchState& state);
   std::optional<platform::Exit> OnCall(platform::ArchState& state);
+  platform::Exit ReportCall(platform::ArchState& state);
   std::optional<platform::Exit> OnKick(platform::ArchState& state);
   std::optional<platform::Exit> OnException(uint8_t vector, KvmAddressSpace& space,
                                             platform::ArchState& state);
@@ -94,6 +97,8 @@ class KvmContext final : public platform::Context, private VcpuClient {
   platform::FpuState fpu_;
   bool fpu_dirty_ = true;  // fpu_ is newer than what is in the vCPU
 
+  bool posting_ = false;  // the latest entry let the guest post its calls
+  ServiceThread::Burst burst_;
   bool must_enter_ = false;  // an exception is on its way; flags wait
   uint64_t generation_ = 0;  // of GuestMemory's invalidations, before the latest entry
   unsigned unbacked_tries_ = 0;

@@ -1,5 +1,7 @@
 #include "platform/kvm/kvm_platform.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -12,6 +14,7 @@
 #include "platform/kvm/kvm_context.h"
 #include "platform/kvm/kvm_ioctl_unsafe.h"
 #include "platform/kvm/probe.h"
+#include "platform/kvm/service_thread.h"
 #include "platform/kvm/stats.h"
 #include "platform/kvm/vcpu.h"
 #include "platform/kvm/vcpu_pool.h"
@@ -24,6 +27,12 @@ using platform::KvmOptions;
 
 constexpr unsigned kDefaultVcpus = 64;
 constexpr unsigned kMostVcpus = 1024;
+
+unsigned UsableCpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
 
 absl::Status SetupError(const char* what, Errno error) {
   std::string text = absl::StrCat("KVM: ", what, ": ", std::string(ErrnoName(error)));
@@ -44,7 +53,7 @@ class KvmPlatform final : public platform::Platform {
   }
   Result<std::unique_ptr<platform::Context>> NewContext() override {
     std::unique_ptr<platform::Context> context = std::make_unique<KvmContext>(
-        KvmContext::Shared{pool_.get(), memory_.get(), &stats_, host_.flavour});
+        KvmContext::Shared{pool_.get(), memory_.get(), &stats_, service_.get(), host_.flavour});
     return context;
   }
   uint64_t TscKhz() const override { return tsc_khz_; }
@@ -66,8 +75,10 @@ class KvmPlatform final : public platform::Platform {
   ProbeResult host_{};
   uint64_t tsc_khz_ = 0;
   unsigned max_vcpus_ = 0;
+  int64_t exit_ns_ = 0;  // a call that leaves the guest and returns, as measured at start
   std::unique_ptr<Vcpu> first_vcpu_;  // made for the probe, then the pool's number 0
   std::unique_ptr<VcpuPool> pool_;
+  std::unique_ptr<ServiceThread> service_;  // polls the pool's vCPUs: goes first
 };
 
 absl::StatusOr<std::unique_ptr<platform::Platform>> KvmPlatform::Create(
@@ -106,6 +117,12 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   if (!status.ok()) return status;
   space_shared_ = {memory_.get(), image_->table(), image_->trampoline(),
                    host_.flavour == Flavour::kDeprivileged};
+  absl::StatusOr<int64_t> exit_ns = MeasureExit(&space_shared_, *first_vcpu_);
+  if (!exit_ns.ok()) return exit_ns.status();
+  exit_ns_ = *exit_ns;
+  service_ = std::make_unique<ServiceThread>(
+      ExitlessPolicy(options.exitless, UsableCpus(), exit_ns_), max_vcpus_, SpinsFor(exit_ns_),
+      &stats_);
   pool_ = std::make_unique<VcpuPool>(max_vcpus_,
                                      [this](unsigned index) { return NewVcpu(index); });
   return absl::OkStatus();
@@ -136,13 +153,14 @@ absl::Status KvmPlatform::Probe(const KvmOptions& options) {
 }
 
 Result<std::unique_ptr<PooledVcpu>> KvmPlatform::NewVcpu(unsigned index) {
-  std::unique_ptr<PooledVcpu> vcpu;
+  std::unique_ptr<Vcpu> vcpu;
   if (index == 0 && first_vcpu_ != nullptr) {
     vcpu = std::move(first_vcpu_);
   } else {
     vcpu = TRY(Vcpu::Create(*vm_, image_.get(), host_.flavour, index));
   }
-  return vcpu;
+  service_->Register(&vcpu->gate());
+  return std::unique_ptr<PooledVcpu>(std::move(vcpu));
 }
 
 KvmPlatform::Counters KvmPlatform::GetCounters() const {
@@ -167,7 +185,8 @@ std::string KvmPlatform::Describe() const {
                           ? "hardware virtualisation, privileged trampoline"
                           : "no hardware virtualisation, deprivileged trampoline",
                       ", at most ", max_vcpus_, " vCPUs, TSC ", tsc_khz_, " kHz, offset ",
-                      host_.tsc_offset);
+                      host_.tsc_offset, ", exit and return ", exit_ns_, " ns, exitless ",
+                      service_->enabled() ? "possible" : "off");
 }
 
 }  // namespace

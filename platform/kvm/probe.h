@@ -20,6 +20,13 @@ struct ProbeResult {
 absl::StatusOr<ProbeResult> ProbeHost(platform::GuestMemory* memory, const KernelImage& image,
                                       Vcpu& vcpu);
 
+// What a call costs that leaves the guest and returns, in ns: the median of a few, run on `vcpu`
+// with the trampoline that `shared` describes.
+absl::StatusOr<int64_t> MeasureExit(const SpaceShared* shared, Vcpu& vcpu);
+
+// Iterations of a spin loop that take about `ns`.
+uint32_t SpinsFor(int64_t ns);
+
 }  // namespace ringfence::kvm
 
 #endif  // RINGFENCE_PLATFORM_KVM_PROBE_H_

@@ -1,0 +1,67 @@
+// ExitlessPolicy: when is a polling service thread worth its CPU time? Pure arithmetic on times that
+// the callers measure; no clocks, no threads, so that tests can play any history.
+//
+// Costs are compared as they are measured on this host, not by counting vCPUs:
+//   - a call that exits costs exit_ns (measured at start);
+//   - a call that is posted and not served in time costs its spin on top of the exit;
+//   - while other threads want the CPU on which the service thread polls, all of its time is work
+//     displaced; while a core is idle anyway, polling costs nobody anything.
+//
+// The service thread asks at the end of every window (about 1 ms) whether to go on; vCPU threads
+// ask at calls that exit whether to wake it. A window that did not pay leads to a pause that doubles
+// with each such window in a row, so the loss is bounded; one that paid ends that.
+#ifndef RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
+#define RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
+
+#include <cstdint>
+
+#include "platform/api/platform.h"
+
+namespace ringfence::kvm {
+
+class ExitlessPolicy {
+ public:
+  static constexpr int64_t kWindowNanos = 1'000'000;
+  // Polling without a single call before the service thread parks.
+  static constexpr int64_t kIdleNanos = 200'000;
+  static constexpr int64_t kFirstPauseNanos = 5'000'000;
+  static constexpr int64_t kLongestPauseNanos = 640'000'000;
+  // Calls in a row that exit, and the time they may take, for waking to be worth it.
+  static constexpr unsigned kBurstCalls = 12;
+  static constexpr int64_t kBurstNanos = 2'000'000;
+
+  ExitlessPolicy(platform::ExitlessMode mode, unsigned cpus, int64_t exit_ns)
+      : mode_(mode), cpus_(cpus), exit_ns_(exit_ns) {}
+
+  bool enabled() const {
+    return mode_ == platform::ExitlessMode::kOn ||
+           (mode_ == platform::ExitlessMode::kAuto && cpus_ >= 2);
+  }
+  // How long a posted call may wait before it is withdrawn: as long as an exit takes, so that a
+  // wrong guess at most doubles the cost.
+  int64_t SpinNanos() const { return exit_ns_; }
+
+  struct Window {
+    int64_t start;            // any clock, ns
+    int64_t end;
+    uint64_t served;          // calls answered
+    uint64_t not_served;      // withdrawn or punted by guests
+    bool preempted;           // somebody else got the service thread's CPU meanwhile
+  };
+  // At the end of a window of the service thread: true = keep polling.
+  bool KeepPolling(const Window& window);
+
+  // At the kBurstCalls-th call in a row that exited, `burst_ns` after the first.
+  bool ShouldWake(int64_t now, int64_t burst_ns) const;
+
+ private:
+  const platform::ExitlessMode mode_;
+  const unsigned cpus_;
+  const int64_t exit_ns_;
+  int64_t pause_ns_ = 0;    // of the latest window that did not pay, 0 when the latest did
+  int64_t not_before_ = 0;  // no waking until then
+};
+
+}  // namespace ringfence::kvm
+
+#endif  // RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_

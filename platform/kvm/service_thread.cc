@@ -1,0 +1,164 @@
+#include "platform/kvm/service_thread.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <ctime>
+
+#include "platform/kvm/arch/x86_64/cpu_relax.h"
+
+namespace ringfence::kvm {
+namespace {
+
+// Looks at the gates between two looks at the clock.
+constexpr unsigned kSweepsPerClock = 64;
+
+int64_t NowNanos() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
+
+// Times this thread lost its CPU to somebody else.
+long Preemptions() {
+  rusage usage;
+  return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
+}
+
+}  // namespace
+
+ServiceThread::ServiceThread(const ExitlessPolicy& policy, unsigned max_vcpus, uint32_t spin_limit,
+                             Stats* stats)
+    : enabled_(policy.enabled()),
+      spin_limit_(spin_limit),
+      stats_(stats),
+      gates_(max_vcpus),
+      policy_(policy) {}
+
+ServiceThread::~ServiceThread() {
+  std::thread thread;
+  {
+    absl::MutexLock lock(&mu_);
+    stop_.store(true, std::memory_order_relaxed);
+    thread.swap(thread_);
+  }
+  if (thread.joinable()) thread.join();
+}
+
+void ServiceThread::Register(CallGate* gate) {
+  const uint32_t index = gate_count_.load(std::memory_order_relaxed);
+  gates_[index].store(gate, std::memory_order_relaxed);
+  gate_count_.store(index + 1, std::memory_order_release);
+}
+
+void ServiceThread::OnExitedCall(Burst* burst) {
+  if (!enabled_ || active()) return;
+  if (burst->calls++ == 0) {
+    burst->start = NowNanos();
+    return;
+  }
+  if (burst->calls < ExitlessPolicy::kBurstCalls) return;
+  burst->calls = 0;
+  const int64_t now = NowNanos();
+  absl::MutexLock lock(&mu_);
+  if (!policy_.ShouldWake(now, now - burst->start)) return;
+  wanted_ = true;
+  if (!thread_.joinable() && !stop_.load(std::memory_order_relaxed)) {
+    // Signals of the process are other threads' business.
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    thread_ = std::thread([this] { Main(); });
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  }
+}
+
+void ServiceThread::Main() {
+  pthread_setname_np(pthread_self(), "service");
+  const auto awake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+    return wanted_ || stop_.load(std::memory_order_relaxed);
+  };
+  while (!stop_.load(std::memory_order_relaxed)) {
+    {
+      absl::MutexLock lock(&mu_);
+      mu_.Await(absl::Condition(&awake));
+      wanted_ = false;
+    }
+    active_.store(true, std::memory_order_relaxed);
+    Poll();
+    active_.store(false, std::memory_order_relaxed);
+    // Calls posted before their guests learn of it are withdrawn when their spin is over.
+  }
+}
+
+void ServiceThread::Poll() {
+  ExitlessPolicy::Window window = {NowNanos(), 0, 0, 0, false};
+  int64_t last_call = window.start;
+  long preemptions = Preemptions();
+  uint64_t not_served = not_served_.load(std::memory_order_relaxed);
+  while (!stop_.load(std::memory_order_relaxed)) {
+    unsigned served = 0;
+    for (unsigned i = 0; i < kSweepsPerClock; ++i) {
+      served += Sweep();
+      CpuRelax();
+    }
+    const int64_t now = NowNanos();
+    window.served += served;
+    if (served != 0) last_call = now;
+    const bool idle = now - last_call >= ExitlessPolicy::kIdleNanos;
+    if (now - window.start < ExitlessPolicy::kWindowNanos && !idle) continue;
+    window.end = now;
+    const long preemptions_now = Preemptions();
+    const uint64_t not_served_now = not_served_.load(std::memory_order_relaxed);
+    window.preempted = preemptions_now != preemptions;
+    window.not_served = not_served_now - not_served;
+    Count(stats_->spin_ns, static_cast<uint64_t>(now - window.start));
+    {
+      absl::MutexLock lock(&mu_);
+      if (!policy_.KeepPolling(window) || idle) return;
+    }
+    window = {now, 0, 0, 0, false};
+    preemptions = preemptions_now;
+    not_served = not_served_now;
+  }
+}
+
+unsigned ServiceThread::Sweep() {
+  unsigned served = 0;
+  const uint32_t count = gate_count_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < count; ++i) {
+    CallGate& gate = *gates_[i].load(std::memory_order_relaxed);
+    if (!gate.IsOpen()) continue;
+    const CallPage* page = gate.page();
+    if (page == nullptr || page->state.load(std::memory_order_relaxed) != CallPage::kPosted) {
+      continue;
+    }
+    served += TryServe(gate);
+  }
+  return served;
+}
+
+bool ServiceThread::TryServe(CallGate& gate) {
+  if (!gate.TryEnter()) return false;
+  // From here on until Leave the vCPU stays with its context and address space.
+  CallPage& page = *gate.page();
+  uint32_t expected = CallPage::kPosted;
+  bool served = false;
+  if (page.state.compare_exchange_strong(expected, CallPage::kClaimed,
+                                         std::memory_order_acq_rel)) {
+    platform::SyscallRequest request;
+    request.number = page.rax.load(std::memory_order_relaxed);
+    for (int i = 0; i < 6; ++i) request.args[i] = page.args[i].load(std::memory_order_relaxed);
+    int64_t result = 0;
+    served = gate.service()->Serve(request, &result);
+    if (served) page.rax.store(static_cast<uint64_t>(result), std::memory_order_relaxed);
+    page.state.store(served ? CallPage::kDone : CallPage::kPunt, std::memory_order_release);
+    Count(served ? stats_->exitless_calls : stats_->exitless_punts);
+  }
+  gate.Leave();
+  return served;
+}
+
+}  // namespace ringfence::kvm
