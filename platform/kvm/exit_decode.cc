@@ -144,14 +144,19 @@ platform::Exit DecodeException(const RawException& raw, const uint8_t* code, siz
   }
 }
 
-size_t OutLength(const uint8_t* before, size_t bytes, uint16_t port) {
-  if (bytes >= 2) {
-    const uint8_t op = before[bytes - 2];
-    if ((op == 0xe6 || op == 0xe7) && before[bytes - 1] == port) return 2;
+OutInstruction DecodeOut(const uint8_t* before, size_t before_bytes, const uint8_t* after,
+                         size_t after_bytes, uint16_t port) {
+  const auto is_rep = [](uint8_t b) { return b == 0xf2 || b == 0xf3; };
+  if (before_bytes >= 2 && (before[before_bytes - 2] & 0xfe) == 0xe6 &&
+      before[before_bytes - 1] == port) {
+    return {2, false, false};  // OUT imm8
   }
-  // OUT DX and OUTS, possibly behind REP.
-  if (bytes >= 2 && before[bytes - 1] == 0x6e && (before[bytes - 2] & 0xfe) == 0xf2) return 2;
-  return 1;
+  const uint8_t last = before_bytes >= 1 ? before[before_bytes - 1] : 0;
+  if ((last & 0xfe) == 0xee) return {1, false, false};  // OUT DX
+  if (after_bytes >= 2 && is_rep(after[0]) && (after[1] & 0xfe) == 0x6e) return {0, true, true};
+  if ((last & 0xfe) != 0x6e) return {1, false, false};
+  const bool repeated = before_bytes >= 2 && is_rep(before[before_bytes - 2]);
+  return {repeated ? size_t{2} : size_t{1}, true, repeated};
 }
 
 }  // namespace ringfence::kvm

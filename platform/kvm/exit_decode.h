@@ -70,9 +70,15 @@ platform::Exit DecodeException(const RawException& raw, const uint8_t* code, siz
 // Does DecodeException want to see the code for this vector?
 bool ExceptionNeedsCode(uint8_t vector);
 
-// Length of the OUT instruction that ends at the end of `before` (up to 4 bytes), for one whose
-// RIP KVM has already advanced.
-size_t OutLength(const uint8_t* before, size_t bytes, uint16_t port);
+// The OUT or OUTS that KVM has just emulated for a program, told from the code around RIP: KVM has
+// advanced RIP over it, except that a REP OUTS stays in place.
+struct OutInstruction {
+  size_t advanced;  // how far RIP has moved
+  bool string;      // OUTS: RSI has moved
+  bool repeated;    // REP: RCX has moved
+};
+OutInstruction DecodeOut(const uint8_t* before, size_t before_bytes, const uint8_t* after,
+                         size_t after_bytes, uint16_t port);
 
 }  // namespace ringfence::kvm
 

@@ -116,13 +116,24 @@ TEST_CASE("software interrupts are what they are on Linux") {
 }
 
 TEST_CASE("an OUT that KVM has passed over") {
-  const uint8_t imm[] = {0x90, 0x90, 0xe6, 0x80};
-  const uint8_t dx[] = {0x90, 0x90, 0x90, 0xee};
-  const uint8_t outs[] = {0x90, 0x90, 0xf3, 0x6e};
-  CHECK(OutLength(imm, 4, 0x80) == 2);
-  CHECK(OutLength(dx, 4, 0x80) == 1);
-  CHECK(OutLength(outs, 4, 0x80) == 2);
-  CHECK(OutLength(dx, 0, 0x80) == 1);
+  const auto decode = [](std::initializer_list<uint8_t> before,
+                         std::initializer_list<uint8_t> after) {
+    return DecodeOut(before.begin(), before.size(), after.begin(), after.size(), 0x80);
+  };
+  CHECK(decode({0x90, 0x90, 0xe6, 0x80}, {}).advanced == 2);
+  CHECK(decode({0xe7, 0x80}, {}).advanced == 2);
+  CHECK(decode({0x90, 0x90, 0x90, 0xee}, {0x90}).advanced == 1);
+  CHECK(decode({}, {}).advanced == 1);
+  OutInstruction out = decode({0x90, 0x6e}, {0x90});
+  CHECK(out.advanced == 1);
+  CHECK(out.string);
+  CHECK_FALSE(out.repeated);
+  out = decode({0xf3, 0x6e}, {0x90});
+  CHECK(out.advanced == 2);
+  CHECK(out.repeated);
+  out = decode({0x90}, {0xf3, 0x6e});
+  CHECK(out.advanced == 0);
+  CHECK(out.repeated);
 }
 
 }  // namespace

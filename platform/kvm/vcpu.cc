@@ -1,5 +1,7 @@
 #include "platform/kvm/vcpu.h"
 
+#include <algorithm>
+
 #include "platform/kvm/arch/x86_64/registers.h"
 #include "platform/kvm/call_page_layout.h"
 
@@ -130,8 +132,7 @@ RawException Vcpu::StoreException(uint8_t vector, platform::ArchState* state) co
 
 void Vcpu::StoreGuestIo(KvmAddressSpace& space, platform::ArchState* state) {
   Store(state);
-  const bool in = run()->io.direction == KVM_EXIT_IO_IN;
-  const uint16_t port = run()->io.port;
+  const auto io = run()->io;
   // KVM finishes an instruction at the next KVM_RUN, whatever the registers say by then. Have it
   // done now, with one repetition left at most, and take the registers of before.
   run()->s.regs.regs.rcx = 1;
@@ -140,11 +141,23 @@ void Vcpu::StoreGuestIo(KvmAddressSpace& space, platform::ArchState* state) {
   for (int i = 0; i < 4 && fd_.Run() == 0; ++i) {
   }
   run()->immediate_exit = 0;
-  if (in) return;
-  uint8_t code[kLongestOut];
-  const VirtAddr start(state->rip - kLongestOut);
-  const size_t n = space.PeekCode(start, code, kLongestOut);
-  state->rip -= OutLength(code, n == kLongestOut ? n : 0, port);
+  if (io.direction == KVM_EXIT_IO_IN) return;
+
+  uint8_t after[kLongestOut];
+  const size_t after_bytes = space.PeekCode(VirtAddr(state->rip), after, sizeof(after));
+  uint8_t before[kLongestOut];
+  size_t before_bytes = std::min<uint64_t>(kLongestOut, state->rip);
+  while (before_bytes > 0 &&
+         space.PeekCode(VirtAddr(state->rip - before_bytes), before, before_bytes) !=
+             before_bytes) {
+    --before_bytes;
+  }
+  const OutInstruction out = DecodeOut(before, before_bytes, after, after_bytes, io.port);
+  state->rip -= out.advanced;
+  if (!out.string) return;
+  const uint64_t moved = uint64_t{io.count} * io.size;
+  state->rsi += (state->rflags & kFlagDf) != 0 ? moved : -moved;
+  if (out.repeated) state->rcx += io.count;
 }
 
 }  // namespace ringfence::kvm

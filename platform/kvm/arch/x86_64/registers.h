@@ -13,6 +13,7 @@
 namespace ringfence::kvm {
 
 inline constexpr uint64_t kFlagTf = 1 << 8;
+inline constexpr uint64_t kFlagDf = 1 << 10;
 // What ring 3 can have set: everything else in a guest-made image is dropped (as sigreturn does).
 inline constexpr uint64_t kUserFlags = 0x250dd5;  // CF PF AF ZF SF TF DF OF RF AC ID
 inline constexpr uint64_t kFixedFlags = 0x202;    // bit 1, IF
