@@ -23,10 +23,10 @@ struct TrapInfo {
 };
 
 struct SignalFrameRequest {
-  SigAction action;        // handler is a function
+  SigAction action;  // handler is a function
   SigInfo info;
-  SigSet saved_mask;       // what rt_sigreturn restores
-  SigAltStack altstack;    // of the task; used when action.flags has SA_ONSTACK and it is enabled
+  SigSet saved_mask;     // what rt_sigreturn restores
+  SigAltStack altstack;  // of the task; used when action.flags has SA_ONSTACK and it is enabled
   TrapInfo trap;
 };
 
@@ -37,8 +37,8 @@ Result<void> BuildSignalFrame(MemoryManager& mm, platform::ArchState& state,
                               platform::FpuState& fpu, const SignalFrameRequest& request);
 
 struct RestoredSignalFrame {
-  SigSet mask;             // SIGKILL and SIGSTOP are already removed
-  SigAltStack altstack;    // to be set as by sigaltstack(2), errors ignored
+  SigSet mask;           // SIGKILL and SIGSTOP are already removed
+  SigAltStack altstack;  // to be set as by sigaltstack(2), errors ignored
 };
 
 // rt_sigreturn: state.rsp is the stack pointer at the call. Restores registers and FPU state,

@@ -35,16 +35,19 @@ using OpenExecutable = absl::FunctionRef<Result<FileRef>(std::string_view path)>
 
 struct LoadRequest {
   CallContext ctx;
-  FileRef executable;       // opened for reading; type and permissions have been checked
-  std::string path;         // as given to execve: AT_EXECFN, argument of #! interpreters
-  std::string exe_path;     // absolute path for /proc/PID/exe; may equal `path`
+  FileRef executable;    // opened for reading; type and permissions have been checked
+  std::string path;      // as given to execve: AT_EXECFN, argument of #! interpreters
+  std::string exe_path;  // absolute path for /proc/PID/exe; may equal `path`
   OpenExecutable open;
   std::vector<std::string> argv, envp;
-  MemoryManager* mm = nullptr;        // empty
-  const Vdso* vdso = nullptr;         // null: no vDSO is mapped (tests)
-  bool secure = false;                // AT_SECURE: set-user-ID, set-group-ID or file capabilities
-  bool randomize = true;              // stack, brk and PIE base
+  MemoryManager* mm = nullptr;  // empty
+  const Vdso* vdso = nullptr;   // null: no vDSO is mapped (tests)
+  bool secure = false;          // AT_SECURE: set-user-ID, set-group-ID or file capabilities
+  bool randomize = true;        // stack, brk and PIE base
   uint64_t stack_limit = uint64_t{8} << 20;  // RLIMIT_STACK
+  // Set (if not null) where Linux has already thrown the old program away: an error after that
+  // kills the caller with SIGSEGV instead of being returned by execve.
+  bool* point_of_no_return = nullptr;
 };
 
 struct LoadedImage {
@@ -57,8 +60,8 @@ struct LoadedImage {
 Result<LoadedImage> LoadImage(const LoadRequest& request);
 
 // Limits of execve(2).
-inline constexpr uint64_t kMaxArgLength = 128 << 10;     // MAX_ARG_STRLEN, with the NUL
-inline constexpr uint64_t kMaxArgStrings = 0x7fffffff;   // MAX_ARG_STRINGS
+inline constexpr uint64_t kMaxArgLength = 128 << 10;    // MAX_ARG_STRLEN, with the NUL
+inline constexpr uint64_t kMaxArgStrings = 0x7fffffff;  // MAX_ARG_STRINGS
 // Bytes that argv and envp may take together, strings and pointers (_STK_LIM / 4 * 3 at most).
 constexpr uint64_t ArgumentLimit(uint64_t stack_limit) {
   const uint64_t most = (uint64_t{8} << 20) / 4 * 3;

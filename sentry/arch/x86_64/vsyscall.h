@@ -19,19 +19,26 @@ enum class Vsyscall { kGettimeofday, kTime, kGetcpu };
 // that cannot be read.
 constexpr std::optional<Vsyscall> VsyscallAt(uint64_t rip) {
   switch (rip) {
-    case kVsyscallPage: return Vsyscall::kGettimeofday;
-    case kVsyscallPage + 0x400: return Vsyscall::kTime;
-    case kVsyscallPage + 0x800: return Vsyscall::kGetcpu;
-    default: return std::nullopt;
+    case kVsyscallPage:
+      return Vsyscall::kGettimeofday;
+    case kVsyscallPage + 0x400:
+      return Vsyscall::kTime;
+    case kVsyscallPage + 0x800:
+      return Vsyscall::kGetcpu;
+    default:
+      return std::nullopt;
   }
 }
 
 // Number of the system call that does the same.
 constexpr uint64_t SyscallNumber(Vsyscall call) {
   switch (call) {
-    case Vsyscall::kGettimeofday: return 96;
-    case Vsyscall::kTime: return 201;
-    case Vsyscall::kGetcpu: return 309;
+    case Vsyscall::kGettimeofday:
+      return 96;
+    case Vsyscall::kTime:
+      return 201;
+    case Vsyscall::kGetcpu:
+      return 309;
   }
   return 0;
 }

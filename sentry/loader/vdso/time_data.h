@@ -5,21 +5,25 @@
 
 #include <stdint.h>
 
-/* ns = base_ns + ((tsc - tsc_base) * mult >> shift); tsc is the guest's counter. */
+/* A clock is base + ((counter - counter_base) * mult >> kVdsoShift), the product in 128 bits;
+ * counter is the guest's (TSC). */
+enum { kVdsoShift = 44 };
+
+/* What a coarse clock is rounded down to: the resolution clock_getres(2) gives (250 Hz). */
+enum { kVdsoTickNs = 4000000 };
+
 struct VdsoTimeData {
   uint32_t seq;
-  uint32_t shift;
-  uint64_t tsc_base;
-  uint64_t mult;      /* of MONOTONIC and what follows it */
-  uint64_t raw_mult;  /* of MONOTONIC_RAW */
-  int64_t monotonic_ns;
+  uint32_t cpus; /* getcpu: numbers below this may be believed; 0: use the call */
+  uint64_t counter_base;
+  uint64_t max_delta;   /* beyond this many counts the page is too old: use the call */
+  uint64_t mult;        /* of MONOTONIC and the clocks that follow it */
+  uint64_t raw_mult;    /* of MONOTONIC_RAW */
+  int64_t monotonic_ns; /* at counter_base */
   int64_t raw_ns;
   int64_t realtime_offset; /* REALTIME = MONOTONIC + this, and so on */
   int64_t boottime_offset;
   int64_t tai_offset;
-  int64_t coarse_monotonic_ns;
-  int64_t coarse_realtime_ns;
-  uint64_t max_delta; /* beyond this many ticks the page is too old: use the call */
 };
 
 #endif /* RINGFENCE_SENTRY_LOADER_VDSO_TIME_DATA_H_ */
