@@ -137,14 +137,13 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
   if (!plumbing.ok()) return Fail(plumbing.status());
   absl::StatusOr<UniqueFd> signals = CatchForwardedSignals();
   if (!signals.ok()) return Fail(signals.status());
-  absl::StatusOr<Child> gofer = StartGofer(*plumbing);
-  if (!gofer.ok()) return Fail(gofer.status());
+  // The sentry first: it has more to do before it needs the gofer.
   absl::StatusOr<Child> sentry = StartSentry(*plumbing);
-  if (!sentry.ok()) {
-    // A sentry that never was: its supervisor only ends the gofer.
-    const Supervisor cleanup(UniqueFd(), {.pid = -1, .control = ControlSocket(UniqueFd())},
-                             std::move(*gofer), Say);
-    return Fail(sentry.status());
+  if (!sentry.ok()) return Fail(sentry.status());
+  absl::StatusOr<Child> gofer = StartGofer(*plumbing);
+  if (!gofer.ok()) {
+    // Nobody to supervise it with: it ends with us.
+    return Fail(gofer.status());
   }
   // Our copies would keep the channels open when one side has died.
   plumbing = absl::CancelledError();
