@@ -68,8 +68,9 @@ Result<void> MapSegment(MemoryManager& mm, const ElfFile& elf, const Elf64_Phdr&
 
 // A free, aligned range that mmap would choose.
 Result<uint64_t> FindRange(MemoryManager& mm, uint64_t size, uint64_t alignment) {
-  const uint64_t slack = alignment > kPageSize ? alignment : 0;
-  if (size > kUserEnd.value() || slack > kUserEnd.value()) return Errno::kNOMEM;
+  if (size > kUserEnd.value()) return Errno::kNOMEM;
+  // More alignment than the address space can give is not insisted upon.
+  const uint64_t slack = alignment > kPageSize && alignment < kUserEnd.value() / 4 ? alignment : 0;
   MapRequest request;
   request.length = size + slack;
   request.prot = Prot::None();

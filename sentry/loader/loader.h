@@ -16,11 +16,11 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "platform/api/arch_state.h"
 #include "sentry/base/call_context.h"
 #include "sentry/loader/vdso/vdso.h"
@@ -31,7 +31,7 @@ namespace ringfence::sentry {
 
 // Opens an interpreter for execution: path resolution from the caller's root and cwd, EACCES when
 // it is not an executable regular file.
-using OpenExecutable = absl::FunctionRef<Result<FileRef>(std::string_view path)>;
+using OpenExecutable = std::function<Result<FileRef>(std::string_view path)>;
 
 struct LoadRequest {
   CallContext ctx;

@@ -55,7 +55,7 @@ class AnonymousPages : public Mappable {
     std::string name;  // for /proc/PID/maps; SetName changes it
     uint64_t device = 0, inode = 0;
     uint64_t size = 0;                 // initial size in bytes
-    std::shared_ptr<PageQuota> quota;  // null: only GuestMemory limits
+    std::shared_ptr<PageQuota> quota = nullptr;  // null: only GuestMemory limits
     bool whole_blocks = false;         // allocate 2 MiB at once where a mapping wants them
   };
   // `memory` outlives the object.
