@@ -1,0 +1,258 @@
+// What a call costs: the bare loops of KVM next to the same through Context::Switch and
+// SyscallService. Interleaved rounds, medians; a round in which the host stole CPU time is dropped.
+//
+//   bare exit      KVM_RUN in a loop on a guest that does OUT, registers by sync regs
+//   Switch         getpid-like calls through Context::Switch
+//   bare exitless  two threads and a shared word, no vCPU pool, no gate, guest spins in ring 3
+//   Serve          the same calls through the service thread
+//
+// Usage: exit_bench [ROUNDS]. Prints ns per call and the two ratios; exits with 77 without KVM.
+#include <linux/kvm.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "platform/kvm/arch/x86_64/cpu_relax.h"
+#include "platform/kvm/arch/x86_64/kernel_image.h"
+#include "platform/kvm/probe.h"
+#include "platform/kvm/test_guest.h"
+#include "platform/kvm/vcpu.h"
+
+namespace ringfence::kvm {
+namespace {
+
+constexpr int kExitCalls = 2000;
+constexpr int kExitlessCalls = 40000;
+
+int64_t Nanos() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
+}
+
+// Jiffies stolen by the hypervisor underneath, of all CPUs.
+uint64_t Steal() {
+  std::FILE* stat = std::fopen("/proc/stat", "re");
+  unsigned long long v[8] = {};
+  if (stat != nullptr) {
+    (void)!std::fscanf(stat, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2],
+                       &v[3], &v[4], &v[5], &v[6], &v[7]);
+    std::fclose(stat);
+  }
+  return v[7];
+}
+
+[[noreturn]] void Fail(const std::string& what) {
+  std::fprintf(stderr, "exit_bench: %s\n", what.c_str());
+  std::exit(1);
+}
+
+// A virtual machine without the platform around it.
+class BareLoop {
+ public:
+  BareLoop() {
+    auto device = KvmDevice::Open(-1);
+    if (!device.ok()) {
+      std::fprintf(stderr, "%s\n", device.status().ToString().c_str());
+      std::exit(77);
+    }
+    vm_ = *device->CreateVm();
+    memory_ = *platform::GuestMemory::Create({}, vm_.get());
+    image_ = MUST(KernelImage::Create(memory_.get(), 1, Flavour::kPrivileged));  // fresh memory
+    vcpu_ = MUST(Vcpu::Create(*vm_, image_.get(), Flavour::kPrivileged, 0));     // a fresh VM
+    auto host = ProbeHost(memory_.get(), *image_, *vcpu_);
+    if (!host.ok()) Fail(host.status().ToString());
+    flavour_ = host->flavour;
+    image_->SetFlavour(flavour_);
+    MUST(image_->PrepareVcpu(0));  // it exists
+    vcpu_->SetFlavour(flavour_);
+    shared_ = {memory_.get(), image_->table(), image_->trampoline(),
+               flavour_ == Flavour::kDeprivileged};
+    space_ = MUST(KvmAddressSpace::Create(&shared_));  // fresh memory
+    code_ = MUST(memory_->Allocate(1));                // fresh memory
+    // mov eax, 39; syscall; dec r15; jnz back; mov eax, 60; syscall; jmp back
+    const uint8_t code[] = {0xb8, 39, 0, 0, 0,    0x0f, 0x05, 0x49, 0xff, 0xcf, 0x75,
+                            0xf4, 0xb8, 60, 0, 0, 0,    0x0f, 0x05, 0xeb, 0xeb};
+    std::memcpy(memory_->HostAddress(code_.first), code, sizeof(code));
+    MUST(space_->Map(VirtAddr(kTestCode), code_, {.prot = Prot::RX()}));  // an empty space
+    MUST(vcpu_->SetSpace(*space_));                                       // an empty space
+    state_.rip = kTestCode;
+    state_.rsp = kTestStack;
+  }
+  ~BareLoop() {
+    const auto drop = [this](FrameRun run) { memory_->Unref(run); };
+    (void)space_->Unmap({VirtAddr(kTestCode), VirtAddr(kTestCode + kPageSize)}, drop);
+  }
+
+  // KVM_RUN, two registers, KVM_RUN: nothing else.
+  double Exits() {
+    vcpu_->page()->mode.store(0);
+    kvm_run* run = vcpu_->run();
+    state_.r15 = uint64_t{1} << 40;
+    vcpu_->Load(state_);
+    if (vcpu_->Run().kind != ExitKind::kCall) Fail("bare loop: no exit");
+    const int64_t start = Nanos();
+    for (int i = 0; i < kExitCalls; ++i) {
+      kvm_regs& regs = run->s.regs.regs;
+      if (flavour_ == Flavour::kDeprivileged) {
+        regs.rip = regs.rcx;
+        regs.rflags = regs.r11;
+      } else {
+        regs.rip = TrampolineCode(0).value() + TrampolineTable(flavour_).exited;
+      }
+      regs.rax = 0;
+      run->kvm_valid_regs = KVM_SYNC_X86_REGS;
+      run->kvm_dirty_regs = KVM_SYNC_X86_REGS;
+      if (vcpu_->fd().Run() != 0) Fail("bare loop: KVM_RUN failed");
+    }
+    const double ns = static_cast<double>(Nanos() - start) / kExitCalls;
+    run->kvm_valid_regs = KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS;
+    return ns;
+  }
+
+  // The stub spins on its page; a thread answers.
+  double Exitless() {
+    CallPage* page = vcpu_->page();
+    page->mode.store(1);
+    page->spin_limit.store(1u << 31);
+    page->state.store(CallPage::kIdle);
+    std::atomic<bool> stop{false};
+    std::atomic<bool> ready{false};
+    std::thread server([&] {
+      ready = true;
+      while (!stop.load(std::memory_order_relaxed)) {
+        if (page->state.load(std::memory_order_acquire) != CallPage::kPosted) {
+          CpuRelax();
+          continue;
+        }
+        if (page->rax.load(std::memory_order_relaxed) == 60) {
+          page->state.store(CallPage::kPunt, std::memory_order_release);
+          continue;
+        }
+        page->rax.store(1, std::memory_order_relaxed);
+        page->state.store(CallPage::kDone, std::memory_order_release);
+      }
+    });
+    while (!ready) CpuRelax();
+    state_.rip = kTestCode;
+    state_.r15 = kExitlessCalls;
+    vcpu_->Load(state_);
+    const int64_t start = Nanos();
+    const DecodedExit exit = vcpu_->Run();
+    const double ns = static_cast<double>(Nanos() - start) / kExitlessCalls;
+    stop = true;
+    server.join();
+    if (exit.kind != ExitKind::kCall) Fail("bare exitless loop: unexpected exit " + exit.text);
+    return ns;
+  }
+
+ private:
+  std::unique_ptr<VmFd> vm_;
+  std::unique_ptr<platform::GuestMemory> memory_;
+  std::unique_ptr<KernelImage> image_;
+  std::unique_ptr<Vcpu> vcpu_;
+  Flavour flavour_;
+  SpaceShared shared_;
+  std::unique_ptr<KvmAddressSpace> space_;
+  FrameRun code_;
+  platform::ArchState state_;
+};
+
+class GetpidService : public platform::SyscallService {
+ public:
+  bool Serve(const platform::SyscallRequest& request, int64_t* result) override {
+    *result = 1;
+    return request.number == 39;
+  }
+};
+
+class PlatformLoop {
+ public:
+  explicit PlatformLoop(platform::ExitlessMode mode)
+      : platform_(NewTestPlatform({.exitless = mode})), guest_(platform_.get()) {
+    guest_.SetCode(Code()({0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x49, 0xff, 0xcf, 0x75, 0xf4})(
+        {0xb8, 60, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xeb}));
+    context_ = MUST(platform_->NewContext());  // fresh memory
+    context_->SetService(&service_);
+    state_ = guest_.Start();
+  }
+  platform::Platform& platform() { return *platform_; }
+
+  double Run(int calls) {
+    state_ = guest_.Start();
+    state_.r15 = static_cast<uint64_t>(calls);
+    const int64_t start = Nanos();
+    for (;;) {
+      const platform::Exit exit = context_->Switch(*guest_.space, state_, {});
+      if (!std::holds_alternative<platform::SyscallExit>(exit)) Fail("Switch: unexpected exit");
+      if (state_.orig_rax == 60) break;
+      state_.rax = 1;
+    }
+    return static_cast<double>(Nanos() - start) / calls;
+  }
+
+ private:
+  std::unique_ptr<platform::Platform> platform_;
+  TestGuest guest_;
+  GetpidService service_;
+  std::unique_ptr<platform::Context> context_;
+  platform::ArchState state_;
+};
+
+double Median(std::vector<double> v) {
+  if (v.empty()) Fail("every round was disturbed");
+  std::nth_element(v.begin(), v.begin() + v.size() / 2, v.end());
+  return v[v.size() / 2];
+}
+
+int Main(int rounds) {
+  BareLoop bare;
+  PlatformLoop exits(platform::ExitlessMode::kOff);
+  PlatformLoop exitless(platform::ExitlessMode::kOn);
+  std::printf("%s\n", exits.platform().Describe().c_str());
+  std::vector<double> bare_exit, through_switch, bare_exitless, through_serve;
+  int dropped = 0;
+  for (int round = -1; round < rounds; ++round) {  // the first only warms up
+    const uint64_t steal = Steal();
+    const double a = bare.Exits();
+    const double b = exits.Run(kExitCalls);
+    const double c = bare.Exitless();
+    const double d = exitless.Run(kExitlessCalls);
+    if (round < 0) continue;
+    if (Steal() - steal > 1 && dropped < rounds / 2) {
+      ++dropped;
+      continue;
+    }
+    bare_exit.push_back(a);
+    through_switch.push_back(b);
+    bare_exitless.push_back(c);
+    through_serve.push_back(d);
+  }
+  const double e = Median(bare_exit), s = Median(through_switch);
+  const double x = Median(bare_exitless), v = Median(through_serve);
+  std::printf("bare KVM_RUN exit   %8.0f ns\nContext::Switch     %8.0f ns   %.2fx (target 1.25x)\n", e,
+              s, s / e);
+  std::printf("bare exitless loop  %8.0f ns\nSyscallService      %8.0f ns   %.2fx (target 2x)\n", x, v,
+              v / x);
+  const auto counters = exitless.platform().GetCounters();
+  std::printf("%d rounds, %d dropped for steal; %llu of %llu calls answered exitless\n", rounds,
+              dropped, static_cast<unsigned long long>(counters.exitless_calls),
+              static_cast<unsigned long long>(counters.exitless_calls + counters.exits_syscall));
+  return 0;
+}
+
+}  // namespace
+}  // namespace ringfence::kvm
+
+int main(int argc, char** argv) {
+  const int rounds = argc > 1 ? std::atoi(argv[1]) : 11;
+  return ringfence::kvm::Main(rounds > 0 ? rounds : 11);
+}
