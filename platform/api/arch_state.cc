@@ -15,8 +15,8 @@ constexpr uint32_t kInitialMxcsr = 0x1f80;  // all exceptions masked, round to n
 constexpr uint64_t kX87AndSse = 3;
 
 constexpr size_t kHeaderBytes = 64;
-constexpr uint32_t kMxcsrBits = 0xffff;     // the others fault when loaded
-constexpr uint64_t kComponents = 7;         // x87, SSE, AVX
+constexpr uint32_t kMxcsrBits = 0xffff;  // the others fault when loaded
+constexpr uint64_t kComponents = 7;      // x87, SSE, AVX
 
 template <typename T>
 void Put(FpuState& state, size_t offset, T value) {

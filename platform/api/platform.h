@@ -29,21 +29,21 @@ struct SyscallExit {};  // orig_rax = number, rdi rsi rdx r10 r8 r9 = arguments,
 struct FaultExit {      // page fault that the page tables do not satisfy
   VirtAddr address;
   Access access;
-  bool present;         // the page was mapped, the right was missing
+  bool present;  // the page was mapped, the right was missing
 };
 struct ExceptionExit {  // any other exception of ring 3; rip as Linux would report it
   uint8_t vector;       // SDM vol. 3, table 6-1
   uint32_t error_code;
 };
-struct BusErrorExit {   // backing memory is gone (truncated file); address unknown to KVM when null
+struct BusErrorExit {  // backing memory is gone (truncated file); address unknown to KVM when null
   VirtAddr address;
 };
 struct InterruptedExit {};  // Interrupt() was called; nothing is lost
 struct FatalExit {          // the host failed (KVM_RUN error, triple fault); task cannot go on
   std::string message;
 };
-using Exit = std::variant<SyscallExit, FaultExit, ExceptionExit, BusErrorExit, InterruptedExit,
-                          FatalExit>;
+using Exit =
+    std::variant<SyscallExit, FaultExit, ExceptionExit, BusErrorExit, InterruptedExit, FatalExit>;
 
 struct SyscallRequest {
   uint64_t number;
@@ -67,8 +67,8 @@ class Context {
   virtual ~Context() = default;
 
   struct SwitchOptions {
-    bool exitless = true;        // calls may be answered by a service thread
-    bool single_step = false;    // reserved for ptrace
+    bool exitless = true;      // calls may be answered by a service thread
+    bool single_step = false;  // reserved for ptrace
   };
   // Runs the guest from `state` (all of it) on `space` until an Exit; `state` then holds the
   // registers of the guest, also fs_base and gs_base, which guests change without a call

@@ -11,7 +11,7 @@
 #include "platform/base/check.h"
 #include "platform/mem/table_view_unsafe.h"
 
-// SAFETY (whole file): test code. Frames of the kernel part are anonymous frames that live as long
+// SAFETY: (whole file) test code. Frames of the kernel part are anonymous frames that live as long
 // as memory_; structures written there have the layout of SDM vol. 3 chapters 3, 6 and 8.
 namespace ringfence::platform {
 namespace {

@@ -35,6 +35,13 @@ class GuardedPages {
   std::byte* base_;
 };
 
+// Sanitizers install handlers of their own before main; these tests are about the default.
+[[maybe_unused]] const bool defaults_restored = [] {
+  signal(SIGSEGV, SIG_DFL);
+  signal(SIGBUS, SIG_DFL);
+  return true;
+}();
+
 // Runs `body` in a child process; returns its wait status.
 template <typename Body>
 int StatusOfChild(Body body) {

@@ -4,7 +4,7 @@
 
 #include "platform/base/check.h"
 
-// SAFETY (whole file): every address is base_ + offset within the reservation made by Reserve,
+// SAFETY: (whole file) every address is base_ + offset within the reservation made by Reserve,
 // which nothing else in the process maps, so MAP_FIXED and mprotect cannot hit foreign memory.
 namespace ringfence::platform {
 namespace {

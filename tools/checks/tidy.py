@@ -1,6 +1,7 @@
 """clang-tidy over every unit; a unit whose text and includes did not change is not run again."""
 
 import concurrent.futures
+import glob
 import hashlib
 import os
 import re
@@ -47,9 +48,16 @@ class _Tree:
         return digest.hexdigest()
 
 
+def _virtual_includes(root):
+    """Where Bazel puts headers that libraries offer under another path (include_prefix)."""
+    found = glob.glob("bazel-bin/*/*/_virtual_includes/*", root_dir=root)
+    return ["-I" + folder for folder in sorted(found)]
+
+
 def _run(root, path, marker):
     done = subprocess.run(
-        ["clang-tidy", "--quiet", path, "--", *_FLAGS, "-I.", "-Ibazel-bin"], cwd=root,
+        ["clang-tidy", "--quiet", path, "--", *_FLAGS, "-I.", "-Ibazel-bin",
+         *_virtual_includes(root)], cwd=root,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode == 0:
         with open(marker, "w"):
