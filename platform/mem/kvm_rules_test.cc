@@ -183,6 +183,35 @@ TEST_CASE_METHOD(Fixture, "rules 3 and 4: roots and tables used again do not sho
   }
 }
 
+// KVM's shadow paging write-protects frames it knows as page tables, and emulates or unshadows when
+// one is written to.
+TEST_CASE_METHOD(Fixture, "rule 4: a table frame that becomes data can be written in every way") {
+  constexpr Routine kStores[] = {Routine::kWrite,     Routine::kFill,     Routine::kStoreSse,
+                                 Routine::kStoreWide, Routine::kStoreX87, Routine::kPush};
+  for (Routine store : kStores) {
+    INFO("routine " << static_cast<uint64_t>(store));
+    auto other = guest.NewSpace();
+    const FrameRun page = Stamped(1);
+    REQUIRE(other->Map(VirtAddr(0x7f0000001000), page, {.prot = Prot::RW()}).ok());
+    REQUIRE(guest.Run(*other, Routine::kRead, VirtAddr(0x7f0000001000)).kind == Outcome::kDone);
+    const Frame root{other->RootPhys() >> kPageShift};
+    guest.Destroy(std::move(other));
+    // The lowest free frames, the former tables among them.
+    bool root_among_them = false;
+    for (uint64_t i = 0; i < 100; ++i) {
+      const Frame data = MapStamped(Plus(kPlace, i), 1).first;
+      root_among_them = root_among_them || data == root;
+    }
+    CHECK(root_among_them);
+    for (uint64_t i = 0; i < 200; ++i) {
+      const VirtAddr va = Plus(kPlace, i % 100);
+      REQUIRE(guest.Run(*space, store, va, 77 + i).kind == Outcome::kDone);
+      if (store == Routine::kWrite || store == Routine::kFill) REQUIRE(Read(va) == 77 + i);
+    }
+    Unmap(Pages(kPlace, 100));
+  }
+}
+
 TEST_CASE_METHOD(Fixture, "rule 5: a 2 MiB page of which one small page changes") {
   const FrameRun block = MapStamped(kPlace, 512);
   REQUIRE(space->Lookup(kPlace)->huge);

@@ -33,12 +33,17 @@ class TestGuest : public SlotSink {
 
   // What ring 3 can do with the address in `rbx`. The routines of the code page.
   enum class Routine : uint64_t {
-    kRead = 0x00,      // rax = *rbx
-    kWrite = 0x10,     // *rbx = rax
-    kCount = 0x20,     // for (;;) ++*rbx
-    kJump = 0x30,      // goto *rbx
-    kTouchAll = 0x40,  // writes rax to each of rcx pages from rbx
-    kReadLoop = 0x60,  // for (; rcx != 0; --rcx) rax = *rbx
+    kRead = 0x00,       // rax = *rbx
+    kWrite = 0x10,      // *rbx = rax
+    kCount = 0x20,      // for (;;) ++*rbx
+    kJump = 0x30,       // goto *rbx
+    kTouchAll = 0x40,   // writes rax to each of rcx pages from rbx
+    kReadLoop = 0x60,   // for (; rcx != 0; --rcx) rax = *rbx
+    kFill = 0x80,       // rep stosq of rax over the rest of the page
+    kStoreSse = 0xa0,   // movups
+    kStoreWide = 0xb0,  // lock cmpxchg16b
+    kStoreX87 = 0xc0,   // fstp
+    kPush = 0xd0,       // push with the stack at rbx + 64
   };
   struct Outcome {
     enum Kind { kDone, kFault, kNoMemory, kOther } kind = kOther;
