@@ -46,8 +46,8 @@ TEST_CASE("every clock agrees with the host's") {
     f.page.Update();
     usleep(60000);
   }
-  for (int clock : {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME,
-                    CLOCK_TAI}) {
+  for (int clock :
+       {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI}) {
     INFO("clock " << clock);
     CHECK(DistanceToHost(f.page, clock) < 3000);
   }

@@ -96,19 +96,19 @@ TEST_CASE("clock_gettime of the vDSO agrees with the host and the sentry") {
   usleep(100000);
   vdso.time.Update();
   vdso.Refresh();
-  for (int clock : {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME,
-                    CLOCK_TAI}) {
+  for (int clock :
+       {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI}) {
     int64_t best = INT64_MAX;
     bool ordered = false;
     for (int i = 0; i < 50; ++i) {
-      struct timespec ts{};
+      struct timespec ts {};
       const int64_t sentry_before = *vdso.time.Now(clock);
       const int64_t before = HostNow(clock);
       REQUIRE(clock_gettime_v(clock, &ts) == 0);
       const int64_t after = HostNow(clock);
       const int64_t sentry_after = *vdso.time.Now(clock);
       ordered = ordered || (sentry_before <= Ns(ts) && Ns(ts) <= sentry_after);
-      best = std::min(best, Ns(ts) < before ? before - Ns(ts)
+      best = std::min(best, Ns(ts) < before  ? before - Ns(ts)
                             : Ns(ts) > after ? Ns(ts) - after
                                              : 0);
     }
@@ -116,7 +116,7 @@ TEST_CASE("clock_gettime of the vDSO agrees with the host and the sentry") {
     CHECK(ordered);
     CHECK(best < 5000);
   }
-  struct timespec ts{};
+  struct timespec ts {};
   CHECK(clock_gettime_v(CLOCK_MONOTONIC_COARSE, &ts) == 0);
   CHECK(Ns(ts) % kVdsoTickNs == 0);
   CHECK(clock_gettime_v(CLOCK_THREAD_CPUTIME_ID, &ts) == 0);
@@ -126,7 +126,7 @@ TEST_CASE("clock_gettime of the vDSO agrees with the host and the sentry") {
 TEST_CASE("what the page cannot say goes to the kernel") {
   Loaded vdso;
   auto* clock_gettime_v = vdso.Get<int(int, struct timespec*)>("__vdso_clock_gettime");
-  struct timespec ts{};
+  struct timespec ts {};
   vdso.page()->monotonic_ns = 0;
   vdso.page()->max_delta = 0;
   CHECK(clock_gettime_v(CLOCK_MONOTONIC, &ts) == 0);
@@ -140,17 +140,17 @@ TEST_CASE("what the page cannot say goes to the kernel") {
 
 TEST_CASE("gettimeofday, time, clock_getres and getcpu") {
   Loaded vdso;
-  struct timeval tv{};
+  struct timeval tv {};
   CHECK(vdso.Get<int(struct timeval*, void*)>("__vdso_gettimeofday")(&tv, nullptr) == 0);
   CHECK(std::abs(tv.tv_sec - time(nullptr)) <= 1);
   CHECK(tv.tv_usec < 1000000);
-  struct timezone tz{};
+  struct timezone tz {};
   CHECK(vdso.Get<int(struct timeval*, void*)>("gettimeofday")(&tv, &tz) == 0);
   time_t stored = 0;
   const time_t now = vdso.Get<time_t(time_t*)>("__vdso_time")(&stored);
   CHECK(now == stored);
   CHECK(std::abs(now - time(nullptr)) <= 1);
-  struct timespec ts{};
+  struct timespec ts {};
   auto* getres = vdso.Get<int(int, struct timespec*)>("__vdso_clock_getres");
   CHECK(getres(CLOCK_MONOTONIC, &ts) == 0);
   CHECK(Ns(ts) == 1);
@@ -167,7 +167,7 @@ TEST_CASE("gettimeofday, time, clock_getres and getcpu") {
 TEST_CASE("a call costs tens of nanoseconds", "[.][bench]") {
   Loaded vdso;
   auto* clock_gettime_v = vdso.Get<int(int, struct timespec*)>("__vdso_clock_gettime");
-  struct timespec ts{};
+  struct timespec ts {};
   const int64_t start = HostNow(CLOCK_MONOTONIC);
   for (int i = 0; i < 1000000; ++i) clock_gettime_v(CLOCK_MONOTONIC, &ts);
   printf("vdso clock_gettime %.1f ns\n", (HostNow(CLOCK_MONOTONIC) - start) / 1e6);
