@@ -1,0 +1,81 @@
+#include "sentry/syscalls/file_io.h"
+
+#include <limits.h>
+
+#include "sentry/kernel/kill.h"
+
+namespace ringfence::sentry {
+namespace {
+
+CallContext ContextFor(SyscallContext& ctx, const IoOptions& options) {
+  CallContext call = ctx.call();
+  if (options.no_wait) call.may_block = false;
+  return call;
+}
+
+// What the guest sees of an I/O error, and what else it gets.
+Errno FinishError(SyscallContext& ctx, Errno error, const IoOptions& options) {
+  if (error == Errno::kWOULDBLOCK_RETRY_ON_TASK && options.no_wait && ctx.may_block()) {
+    return Errno::kAGAIN;
+  }
+  if (error == Errno::kPIPE) {
+    // The signal comes before the call returns, which only the task's own thread can do.
+    if (!ctx.may_block()) return Errno::kWOULDBLOCK_RETRY_ON_TASK;
+    Task& task = ctx.task();
+    SendToTask(task, SigInfo::User(SigNo::kPipe, kSiUser, task.tgid(), ctx.call().creds->ruid));
+  }
+  return error;
+}
+
+bool MayWait(File& file, const IoOptions& options) {
+  return !file.nonblocking() && !options.no_wait;
+}
+
+}  // namespace
+
+Result<void> CheckUserRange(VirtAddr addr, uint64_t length) {
+  const uint64_t end = platform::kUserEnd.value();
+  if (length > end || addr.value() > end - length) return Errno::kFAULT;
+  return Ok();
+}
+
+Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOptions& options) {
+  if (!file.readable()) return Errno::kBADF;
+  const CallContext call = ContextFor(ctx, options);
+  const auto attempt = [&] { return file.Read(call, io, options.offset); };
+  Result<size_t> result = attempt();
+  if (!result.ok() && result.error() == Errno::kAGAIN && MayWait(file, options)) {
+    if (io.remaining() == 0) return int64_t{0};
+    result = BlockUntil(ctx.task(), ctx.call(), file.wait_queue(), kEventIn | kEventRdHup,
+                        Deadline::Never(), attempt);
+  }
+  if (!result.ok()) return FinishError(ctx, result.error(), options);
+  return static_cast<int64_t>(*result);
+}
+
+Result<int64_t> WriteFile(SyscallContext& ctx, File& file, UserIo& io, const IoOptions& options) {
+  if (!file.writable()) return Errno::kBADF;
+  const CallContext call = ContextFor(ctx, options);
+  const bool may_wait = MayWait(file, options);
+  const bool waits = may_wait && file.wait_queue() != nullptr;
+  // A long write to a pipe may have to wait in the middle; a service thread must not begin it.
+  if (waits && io.remaining() > PIPE_BUF) TRY(ctx.RequireBlocking());
+  const auto attempt = [&] { return file.Write(call, io, options.offset); };
+  int64_t done = 0;
+  while (true) {
+    Result<size_t> result = attempt();
+    if (!result.ok() && result.error() == Errno::kAGAIN && may_wait) {
+      if (io.remaining() == 0) return int64_t{0};
+      result = BlockUntil(ctx.task(), ctx.call(), file.wait_queue(), kEventOut, Deadline::Never(),
+                          attempt);
+    }
+    if (!result.ok()) {
+      if (done != 0) return done;
+      return FinishError(ctx, result.error(), options);
+    }
+    done += static_cast<int64_t>(*result);
+    if (!waits || *result == 0 || io.remaining() == 0 || !ctx.may_block()) return done;
+  }
+}
+
+}  // namespace ringfence::sentry

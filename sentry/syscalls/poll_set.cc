@@ -1,0 +1,58 @@
+#include "sentry/syscalls/poll_set.h"
+
+#include <deque>
+
+namespace ringfence::sentry {
+
+EventMask PollEvents(File& file) {
+  EventMask events = file.Poll();
+  if ((events & kEventIn) != 0) events |= kEventRdNorm;
+  if ((events & kEventOut) != 0) events |= kEventWrNorm;
+  return events;
+}
+
+void PollSet::Add(FileRef file, EventMask events) { entries_.push_back({std::move(file), events}); }
+
+int64_t PollSet::Look() {
+  int64_t count = always_ready_;
+  for (Entry& entry : entries_) {
+    entry.ready = PollEvents(*entry.file) & entry.events;
+    if (entry.ready != 0) ++count;
+  }
+  return count;
+}
+
+Result<int64_t> PollSet::Wait(Task& task, const CallContext& ctx, const Deadline& deadline) {
+  int64_t count = Look();
+  if (count != 0 || deadline.Passed()) return count;
+  TRY(ctx.RequireBlocking());
+  std::deque<TaskWaiter> waiters;
+  for (Entry& entry : entries_) {
+    TaskWaiter& waiter = waiters.emplace_back(task);
+    WaitQueue* const queue = entry.file->wait_queue();
+    if (queue != nullptr) queue->Add(&waiter, entry.events);
+  }
+  Result<int64_t> result = int64_t{0};
+  while (true) {
+    count = Look();
+    if (count != 0) {
+      result = count;
+      break;
+    }
+    const Result<void> slept = task.Block(deadline);
+    if (slept.ok()) continue;
+    if (slept.error() == Errno::kTIMEDOUT) {
+      result = Look();
+    } else {
+      result = Errno::kRESTARTNOHAND;
+    }
+    break;
+  }
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    WaitQueue* const queue = entries_[i].file->wait_queue();
+    if (queue != nullptr) queue->Remove(&waiters[i]);
+  }
+  return result;
+}
+
+}  // namespace ringfence::sentry

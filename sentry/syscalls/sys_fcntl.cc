@@ -1,0 +1,146 @@
+// fcntl(2), ioctl(2), flock(2).
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include "sentry/syscalls/handlers.h"
+
+namespace ringfence::sentry {
+namespace {
+
+// Commands of the kernel ABI where the C library's names differ or are missing.
+constexpr uint32_t kGetLock = 5, kSetLock = 6, kSetLockWait = 7, kSetOwner = 8, kGetOwner = 9,
+                   kOfdGetLock = 36, kOfdSetLock = 37, kOfdSetLockWait = 38, kSetPipeSize = 1031,
+                   kGetPipeSize = 1032;
+constexpr uint32_t kFionbio = 0x5421, kFionclex = 0x5450, kFioclex = 0x5451, kFioasync = 0x5452;
+
+struct GuestFlock {
+  int16_t type, whence;
+  int32_t pad;
+  int64_t start, length;
+  int32_t pid, pad2;
+};
+static_assert(sizeof(GuestFlock) == 32);
+
+Result<int64_t> DupFd(SyscallContext& ctx, bool cloexec) {
+  FileRef file = TRY(ctx.fds().Get(ctx.FdArg(0)));
+  if (ctx.Arg(2) >= ctx.FdLimit()) return Errno::kINVAL;
+  return static_cast<int64_t>(
+      ToInt(TRY(ctx.fds().Install(std::move(file), cloexec, ctx.FdLimit(), ctx.Uint(2)))));
+}
+
+Result<int64_t> SetStatus(SyscallContext& ctx) {
+  const FileRef file = TRY(ctx.FileArg(0));
+  file->SetStatusFlags(ctx.Uint(2));
+  return int64_t{0};
+}
+
+// Record locks: checked, always granted. Nothing else can hold one (README.md).
+Result<int64_t> RecordLock(SyscallContext& ctx, bool query) {
+  const FileRef file = TRY(ctx.FileArg(0));
+  GuestFlock lock = TRY(ctx.In<GuestFlock>(2).Load(ctx.mm()));
+  if (lock.whence != SEEK_SET && lock.whence != SEEK_CUR && lock.whence != SEEK_END) {
+    return Errno::kINVAL;
+  }
+  switch (lock.type) {
+    case F_RDLCK:
+      if (!query && !file->readable()) return Errno::kBADF;
+      break;
+    case F_WRLCK:
+      if (!query && !file->writable()) return Errno::kBADF;
+      break;
+    case F_UNLCK:
+      if (query) return Errno::kINVAL;
+      break;
+    default:
+      return Errno::kINVAL;
+  }
+  if (!query) return int64_t{0};
+  lock.type = F_UNLCK;
+  return Done(ctx.Out<GuestFlock>(2).Store(ctx.mm(), lock));
+}
+
+Result<int64_t> PipeSize(SyscallContext& ctx) {
+  const FileRef file = TRY(ctx.FileArg(0));
+  const Result<int64_t> result = file->Fcntl(ctx.call(), ctx.Uint(1), ctx.Arg(2));
+  // What a file that is no pipe says.
+  if (!result.ok() && result.error() == Errno::kINVAL && ctx.Uint(1) == kGetPipeSize) {
+    return Errno::kBADF;
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<int64_t> SysFcntl(SyscallContext& ctx) {
+  const Fd fd = ctx.FdArg(0);
+  switch (ctx.Uint(1)) {
+    case F_DUPFD:
+      return DupFd(ctx, false);
+    case F_DUPFD_CLOEXEC:
+      return DupFd(ctx, true);
+    case F_GETFD:
+      return int64_t{TRY(ctx.fds().GetCloexec(fd)) ? FD_CLOEXEC : 0};
+    case F_SETFD:
+      return Done(ctx.fds().SetCloexec(fd, (ctx.Arg(2) & FD_CLOEXEC) != 0));
+    case F_GETFL:
+      return static_cast<int64_t>(TRY(ctx.fds().Get(fd))->flags());
+    case F_SETFL:
+      return SetStatus(ctx);
+    case kGetLock:
+    case kOfdGetLock:
+      return RecordLock(ctx, true);
+    case kSetLock:
+    case kSetLockWait:
+    case kOfdSetLock:
+    case kOfdSetLockWait:
+      return RecordLock(ctx, false);
+    case kSetOwner:
+    case kGetOwner:
+      TRY(ctx.FileArg(0));
+      return int64_t{0};
+    case kSetPipeSize:
+    case kGetPipeSize:
+      return PipeSize(ctx);
+    default: {
+      const FileRef file = TRY(ctx.FileArg(0));
+      return file->Fcntl(ctx.call(), ctx.Uint(1), ctx.Arg(2));
+    }
+  }
+}
+
+Result<int64_t> SysIoctl(SyscallContext& ctx) {
+  const FileRef file = TRY(ctx.FileArg(0));
+  switch (ctx.Uint(1)) {
+    case kFioclex:
+      return Done(ctx.fds().SetCloexec(ctx.FdArg(0), true));
+    case kFionclex:
+      return Done(ctx.fds().SetCloexec(ctx.FdArg(0), false));
+    case kFionbio: {
+      const int32_t on = TRY(ctx.In<int32_t>(2).Load(ctx.mm()));
+      const uint32_t flags = file->flags() & ~static_cast<uint32_t>(O_NONBLOCK);
+      file->SetStatusFlags(on != 0 ? flags | O_NONBLOCK : flags);
+      return int64_t{0};
+    }
+    case kFioasync:
+      return TRY(ctx.In<int32_t>(2).Load(ctx.mm())) == 0 ? Result<int64_t>(int64_t{0})
+                                                         : Errno::kNOTTY;
+    default:
+      return file->Ioctl(ctx.call(), ctx.mm(), ctx.Uint(1), ctx.Arg(2));
+  }
+}
+
+// Whole-file locks: checked, always granted.
+Result<int64_t> SysFlock(SyscallContext& ctx) {
+  switch (ctx.Int(1) & ~LOCK_NB) {
+    case LOCK_SH:
+    case LOCK_EX:
+    case LOCK_UN:
+      break;
+    default:
+      return Errno::kINVAL;
+  }
+  TRY(ctx.FileArg(0));
+  return int64_t{0};
+}
+
+}  // namespace ringfence::sentry

@@ -1,0 +1,197 @@
+// Scheduling: sched_yield(2), affinity, policies, priorities (nice), getcpu(2), ioprio_get(2).
+// Guest threads are host threads of ordinary priority: policies other than SCHED_OTHER are refused
+// as without CAP_SYS_NICE, nice values are remembered.
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+
+#include "sentry/syscalls/guest_abi.h"
+#include "sentry/syscalls/handlers.h"
+#include "sentry/syscalls/struct_arg.h"
+
+namespace ringfence::sentry {
+namespace {
+
+constexpr int kBatch = 3, kIdle = 5, kDeadline = 6;
+constexpr int kCapSysNice = 23;
+
+Result<TaskRef> FindTarget(SyscallContext& ctx, int32_t pid) {
+  if (pid < 0) return Errno::kINVAL;
+  TaskRef task = pid == 0 ? ctx.task().shared_from_this() : ctx.kernel().FindTask(pid);
+  if (task == nullptr) return Errno::kSRCH;
+  return task;
+}
+
+bool IsFairPolicy(int policy) {
+  return policy == SCHED_OTHER || policy == kBatch || policy == kIdle;
+}
+
+// sched_setscheduler(2) for a policy and its priority.
+Result<void> CheckPolicy(int policy, int priority) {
+  if (IsFairPolicy(policy)) return priority == 0 ? Result<void>() : Errno::kINVAL;
+  if (policy != SCHED_FIFO && policy != SCHED_RR && policy != kDeadline) return Errno::kINVAL;
+  if (policy != kDeadline && (priority < 1 || priority > 99)) return Errno::kINVAL;
+  return Errno::kPERM;
+}
+
+// The process that getpriority and setpriority are about: only the caller's or one by number.
+Result<ThreadGroupRef> FindPriorityTarget(SyscallContext& ctx) {
+  const int32_t who = ctx.Int(1);
+  switch (ctx.Int(0)) {
+    case PRIO_PROCESS:
+      if (who != 0) return TRY(FindTarget(ctx, who))->group_ref();
+      break;
+    case PRIO_PGRP:
+      if (who != 0 && who != ctx.group().pgid()) return Errno::kSRCH;
+      break;
+    case PRIO_USER:
+      if (who != 0 && static_cast<Uid>(who) != ctx.call().creds->ruid) return Errno::kSRCH;
+      break;
+    default:
+      return Errno::kINVAL;
+  }
+  return ctx.task().group_ref();
+}
+
+std::vector<uint8_t> AllCpus(uint32_t cpus) {
+  std::vector<uint8_t> mask((cpus + 63) / 64 * 8, 0);
+  for (uint32_t i = 0; i < cpus; ++i) mask[i / 8] |= static_cast<uint8_t>(1u << (i % 8));
+  return mask;
+}
+
+}  // namespace
+
+Result<int64_t> SysSchedYield(SyscallContext&) {
+  sched_yield();
+  return int64_t{0};
+}
+
+Result<int64_t> SysSchedGetaffinity(SyscallContext& ctx) {
+  const uint32_t length = ctx.Uint(1), cpus = ctx.services().cpus;
+  if (uint64_t{length} * 8 < cpus || length % 8 != 0) return Errno::kINVAL;
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  const std::vector<uint8_t> mask = AllCpus(cpus);
+  const size_t n = std::min<size_t>(length, mask.size());
+  TRY(ctx.mm().CopyOut(ctx.Addr(2), mask.data(), n));
+  return static_cast<int64_t>(n);
+}
+
+Result<int64_t> SysSchedSetaffinity(SyscallContext& ctx) {
+  std::vector<uint8_t> mask = AllCpus(ctx.services().cpus);
+  std::vector<uint8_t> wanted(std::min<size_t>(ctx.Uint(1), mask.size()));
+  TRY(ctx.mm().CopyIn(wanted.data(), ctx.Addr(2), wanted.size()));
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    if ((wanted[i] & mask[i]) != 0) return int64_t{0};
+  }
+  return Errno::kINVAL;
+}
+
+Result<int64_t> SysSchedSetscheduler(SyscallContext& ctx) {
+  constexpr int kResetOnFork = 0x40000000;
+  if (ctx.Arg(2) == 0 || ctx.Int(1) < 0) return Errno::kINVAL;
+  const int32_t priority = TRY(ctx.In<int32_t>(2).Load(ctx.mm()));
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  return Done(CheckPolicy(ctx.Int(1) & ~kResetOnFork, priority));
+}
+
+Result<int64_t> SysSchedGetscheduler(SyscallContext& ctx) {
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  return int64_t{SCHED_OTHER};
+}
+
+Result<int64_t> SysSchedSetparam(SyscallContext& ctx) {
+  if (ctx.Arg(1) == 0) return Errno::kINVAL;
+  const int32_t priority = TRY(ctx.In<int32_t>(1).Load(ctx.mm()));
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  return Done(CheckPolicy(SCHED_OTHER, priority));
+}
+
+Result<int64_t> SysSchedGetparam(SyscallContext& ctx) {
+  if (ctx.Arg(1) == 0) return Errno::kINVAL;
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  return Done(ctx.Out<int32_t>(1).Store(ctx.mm(), 0));
+}
+
+Result<int64_t> SysSchedGetPriorityMax(SyscallContext& ctx) {
+  const int policy = ctx.Int(0);
+  if (policy == SCHED_FIFO || policy == SCHED_RR) return int64_t{99};
+  if (IsFairPolicy(policy) || policy == kDeadline) return int64_t{0};
+  return Errno::kINVAL;
+}
+
+Result<int64_t> SysSchedGetPriorityMin(SyscallContext& ctx) {
+  const int policy = ctx.Int(0);
+  if (policy == SCHED_FIFO || policy == SCHED_RR) return int64_t{1};
+  if (IsFairPolicy(policy) || policy == kDeadline) return int64_t{0};
+  return Errno::kINVAL;
+}
+
+Result<int64_t> SysSchedRrGetInterval(SyscallContext& ctx) {
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  return Done(ctx.Out<Timespec>(1).Store(ctx.mm(), Timespec{0, 4'000'000}));
+}
+
+Result<int64_t> SysSchedSetattr(SyscallContext& ctx) {
+  if (ctx.Arg(1) == 0 || ctx.Int(0) < 0 || ctx.Uint(2) != 0) return Errno::kINVAL;
+  const uint32_t size = TRY(ctx.In<uint32_t>(1).Load(ctx.mm()));
+  const auto attr =
+      TRY(LoadStruct<GuestSchedAttr>(ctx.mm(), ctx.Addr(1), size == 0 ? 48 : size, 48));
+  TRY(FindTarget(ctx, ctx.Int(0)));
+  TRY(CheckPolicy(static_cast<int>(attr.policy), static_cast<int>(attr.priority)));
+  ctx.group().nice = std::clamp(attr.nice, -20, 19);
+  return int64_t{0};
+}
+
+Result<int64_t> SysSchedGetattr(SyscallContext& ctx) {
+  constexpr uint32_t kSize = sizeof(GuestSchedAttr);
+  const uint32_t size = ctx.Uint(2);
+  if (ctx.Arg(1) == 0 || size < 48 || size > kPageSize || ctx.Uint(3) != 0) return Errno::kINVAL;
+  const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
+  GuestSchedAttr attr = {};
+  attr.size = std::min(size, kSize);
+  attr.nice = target->group().nice;
+  attr.util_max = 1024;
+  TRY(ctx.mm().CopyOut(ctx.Addr(1), &attr, attr.size));
+  return int64_t{0};
+}
+
+Result<int64_t> SysGetpriority(SyscallContext& ctx) {
+  return int64_t{20 - TRY(FindPriorityTarget(ctx))->nice};
+}
+
+Result<int64_t> SysSetpriority(SyscallContext& ctx) {
+  const ThreadGroupRef target = TRY(FindPriorityTarget(ctx));
+  const int32_t nice = std::clamp(ctx.Int(2), -20, 19);
+  if (nice < target->nice && !ctx.call().creds->HasCapability(kCapSysNice)) return Errno::kACCES;
+  target->nice = nice;
+  return int64_t{0};
+}
+
+Result<int64_t> SysGetcpu(SyscallContext& ctx) {
+  const int host = sched_getcpu();
+  const uint32_t cpu = host < 0 ? 0 : static_cast<uint32_t>(host) % ctx.services().cpus;
+  if (ctx.Arg(0) != 0) TRY(ctx.Out<uint32_t>(0).Store(ctx.mm(), cpu));
+  if (ctx.Arg(1) != 0) TRY(ctx.Out<uint32_t>(1).Store(ctx.mm(), 0));
+  return int64_t{0};
+}
+
+Result<int64_t> SysIoprioGet(SyscallContext& ctx) {
+  constexpr int64_t kBestEffort4 = (2 << 13) | 4;
+  if (ctx.Int(0) < 1 || ctx.Int(0) > 3) return Errno::kINVAL;
+  if (ctx.Int(0) == 1) TRY(FindTarget(ctx, ctx.Int(1)));
+  return kBestEffort4;
+}
+
+Result<int64_t> SysIoprioSet(SyscallContext& ctx) {
+  constexpr uint32_t kRealTime = 1, kIdleClass = 3;
+  const uint32_t io_class = ctx.Uint(2) >> 13, level = ctx.Uint(2) & 0x1fff;
+  if (ctx.Int(0) < 1 || ctx.Int(0) > 3 || io_class > kIdleClass) return Errno::kINVAL;
+  if (io_class != 0 && io_class != kIdleClass && (level & 7) != level) return Errno::kINVAL;
+  if (io_class == kRealTime && !ctx.call().creds->HasCapability(kCapSysNice)) return Errno::kPERM;
+  if (ctx.Int(0) == 1) TRY(FindTarget(ctx, ctx.Int(1)));
+  return int64_t{0};
+}
+
+}  // namespace ringfence::sentry
