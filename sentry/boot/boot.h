@@ -1,0 +1,69 @@
+// Boot: makes a sandbox out of its parts and starts init.
+//
+// The platform, the gofer's client and the descriptors come from the runtime; everything between
+// them is put together here: the mount tree, the system call table, the kernel, the standard
+// streams and the first program.
+//
+// Mount tree: the gofer's root, read-only, at /; tmpfs at /tmp and /dev/shm; /dev; /proc.
+#ifndef RINGFENCE_SENTRY_BOOT_BOOT_H_
+#define RINGFENCE_SENTRY_BOOT_BOOT_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "gofer/client/client.h"
+#include "platform/api/platform.h"
+#include "platform/base/unique_fd.h"
+
+namespace ringfence::sentry {
+
+struct BootConfig {
+  platform::Platform* platform = nullptr;  // outlives the sandbox
+  gofer::Client* gofer = nullptr;          // not attached yet; outlives the sandbox
+  std::vector<std::string> argv;           // argv[0] is searched in PATH of envp if it has no '/'
+  std::vector<std::string> envp;
+  std::string cwd = "/";
+  bool cwd_required = false;               // else / stands in for a directory that is not there
+  std::array<UniqueFd, 3> streams;         // standard streams; an invalid one stays closed
+  std::string hostname = "ringfence";
+  uint64_t memory_bytes = 0;               // RAM the sandbox reports
+  uint32_t cpus = 1;
+  uint32_t uid = 0, gid = 0;
+  bool exitless = true;
+  // Lines without newline; any thread. `trace` null: no --strace.
+  std::function<void(std::string_view)> trace;
+  std::function<void(std::string_view)> log;
+};
+
+// A running sandbox. Threads: any.
+class Sandbox {
+ public:
+  virtual ~Sandbox() = default;
+  // Blocks until init has ended and nothing runs any more; its wait status (wait(2)).
+  virtual int WaitForInit() = 0;
+  // A signal from outside, to init's process group, as a terminal would send it.
+  virtual void Signal(int signal_number) = 0;
+  // Kills everything; WaitForInit then returns.
+  virtual void Kill() = 0;
+  // System calls that reached the sentry so far.
+  virtual uint64_t SystemCalls() const = 0;
+};
+
+// Errors, with a message that names what is wrong:
+//   NotFound             the command does not exist             (a shell would exit with 127)
+//   PermissionDenied     it cannot be executed                  (126)
+//   FailedPrecondition   it is no program that runs here        (126)
+//   InvalidArgument      the working directory
+//   Unavailable          the gofer
+//   ResourceExhausted    memory
+absl::StatusOr<std::unique_ptr<Sandbox>> Boot(BootConfig config);
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_BOOT_BOOT_H_
