@@ -7,14 +7,6 @@
 namespace ringfence::sentry {
 namespace {
 
-uint64_t NextDeviceId() {
-  // Minor numbers of major 0, as Linux gives to file systems without a device. The layout of
-  // dev_t in stat(2): minor bits 0-7 and 20 up.
-  static std::atomic<uint64_t> next{32};
-  const uint64_t minor = next.fetch_add(1, std::memory_order_relaxed);
-  return (minor & 0xff) | ((minor & ~uint64_t{0xff}) << 12);
-}
-
 // What a change of a directory gives on a file system that offers none.
 Errno Unchangeable(const Inode& inode) {
   return inode.type() == S_IFDIR ? Errno::kPERM : Errno::kNOTDIR;
@@ -22,7 +14,15 @@ Errno Unchangeable(const Inode& inode) {
 
 }  // namespace
 
-FileSystem::FileSystem() : device_id_(NextDeviceId()) {}
+uint64_t AllocateDeviceId() {
+  // Minor numbers of major 0, as Linux gives to file systems without a device. The layout of
+  // dev_t in stat(2): minor bits 0-7 and 20 up.
+  static std::atomic<uint64_t> next{32};
+  const uint64_t minor = next.fetch_add(1, std::memory_order_relaxed);
+  return (minor & 0xff) | ((minor & ~uint64_t{0xff}) << 12);
+}
+
+FileSystem::FileSystem() : device_id_(AllocateDeviceId()) {}
 
 Result<void> Inode::SetAttr(const CallContext&, const SetAttrRequest&) { return Errno::kPERM; }
 

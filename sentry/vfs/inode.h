@@ -22,6 +22,9 @@
 
 namespace ringfence::sentry {
 
+// A st_dev that nothing else in the sandbox has.
+uint64_t AllocateDeviceId();
+
 class FileSystem {
  public:
   virtual ~FileSystem() = default;

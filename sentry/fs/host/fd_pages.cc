@@ -1,0 +1,112 @@
+#include "sentry/fs/host/fd_pages.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+namespace ringfence::sentry {
+
+ChunkCache::~ChunkCache() {
+  absl::MutexLock lock(&mutex_);
+  for (auto& [key, chunk] : chunks_) memory_->Unref(chunk.run);
+}
+
+bool ChunkCache::EvictOneLocked() {
+  // From the least recently used on: the first whose frames only the cache refers to.
+  for (auto it = used_.rbegin(); it != used_.rend(); ++it) {
+    auto found = chunks_.find(*it);
+    const FrameRun run = found->second.run;
+    bool idle = true;
+    for (uint64_t i = 0; i < run.count && idle; ++i) {
+      idle = memory_->RefCount(Frame{run.first.index + i}) == 1;
+    }
+    if (!idle) continue;
+    memory_->Unref(run);
+    used_.erase(found->second.position);
+    chunks_.erase(found);
+    return true;
+  }
+  return false;
+}
+
+Result<FrameRun> ChunkCache::MapLocked(int fd, uint64_t chunk, bool writable) {
+  while (chunks_.size() >= max_chunks_ && EvictOneLocked()) {
+  }
+  Result<FrameRun> run = memory_->MapFileChunk(fd, chunk * kHugePageSize, writable);
+  while (!run.ok() && run.error() == Errno::kNOMEM && EvictOneLocked()) {
+    run = memory_->MapFileChunk(fd, chunk * kHugePageSize, writable);
+  }
+  return run;
+}
+
+Result<FrameRun> ChunkCache::GetFrames(const FdPages* file, int fd, uint64_t page, uint64_t count,
+                                       bool writable) {
+  const Key key{file, page / kPagesPerHuge};
+  absl::MutexLock lock(&mutex_);
+  auto it = chunks_.find(key);
+  if (it == chunks_.end()) {
+    const FrameRun run = TRY(MapLocked(fd, key.second, writable));
+    used_.push_front(key);
+    it = chunks_.emplace(key, Chunk{run, used_.begin()}).first;
+  } else {
+    used_.splice(used_.begin(), used_, it->second.position);
+  }
+  const uint64_t first = page % kPagesPerHuge;
+  const FrameRun part{Frame{it->second.run.first.index + first},
+                      std::min(count, kPagesPerHuge - first)};
+  memory_->Ref(part);
+  return part;
+}
+
+void ChunkCache::DropAll(const FdPages* file) {
+  absl::MutexLock lock(&mutex_);
+  auto it = chunks_.lower_bound(Key{file, 0});
+  while (it != chunks_.end() && it->first.first == file) {
+    memory_->Unref(it->second.run);
+    used_.erase(it->second.position);
+    it = chunks_.erase(it);
+  }
+}
+
+size_t ChunkCache::size() const {
+  absl::MutexLock lock(&mutex_);
+  return chunks_.size();
+}
+
+void FdPages::Prepare(std::shared_ptr<const UniqueFd> fd, std::string name) {
+  absl::MutexLock lock(&mutex_);
+  fd_ = std::move(fd);
+  name_ = std::move(name);
+}
+
+Result<FrameRun> FdPages::GetFrames(uint64_t page, uint64_t count, Access access) {
+  if (access == Access::kWrite && !writable_) return Errno::kACCES;
+  std::shared_ptr<const UniqueFd> fd;
+  {
+    absl::MutexLock lock(&mutex_);
+    fd = fd_;
+  }
+  struct stat host;
+  if (fd == nullptr || fstat(fd->get(), &host) != 0) return Errno::kIO;
+  const uint64_t pages = (static_cast<uint64_t>(host.st_size) + kPageMask) >> kPageShift;
+  if (page >= pages) return Errno::kFAULT;
+  return cache_->GetFrames(this, fd->get(), page, std::min(count, pages - page), writable_);
+}
+
+void FdPages::AddMapping(MemoryManager*, VirtRange, uint64_t) {
+  absl::MutexLock lock(&mutex_);
+  ++mappings_;
+}
+
+void FdPages::RemoveMapping(MemoryManager*, VirtRange, uint64_t) {
+  std::shared_ptr<const UniqueFd> dropped;
+  absl::MutexLock lock(&mutex_);
+  if (mappings_ != 0 && --mappings_ == 0) dropped = std::move(fd_);
+}
+
+std::string FdPages::MappedName() const {
+  absl::MutexLock lock(&mutex_);
+  return name_;
+}
+
+}  // namespace ringfence::sentry
