@@ -79,7 +79,7 @@ class BareLoop {
     space_ = MUST(KvmAddressSpace::Create(&shared_));  // fresh memory
     code_ = MUST(memory_->Allocate(1));                // fresh memory
     // mov eax, 39; syscall; dec r15; jnz back; mov eax, 60; syscall; jmp back
-    const uint8_t code[] = {0xb8, 39, 0, 0, 0,    0x0f, 0x05, 0x49, 0xff, 0xcf, 0x75,
+    const uint8_t code[] = {0xb8, 39,   0,  0, 0, 0x0f, 0x05, 0x49, 0xff, 0xcf, 0x75,
                             0xf4, 0xb8, 60, 0, 0, 0,    0x0f, 0x05, 0xeb, 0xeb};
     std::memcpy(memory_->HostAddress(code_.first), code, sizeof(code));
     MUST(space_->Map(VirtAddr(kTestCode), code_, {.prot = Prot::RX()}));  // an empty space
@@ -238,10 +238,10 @@ int Main(int rounds) {
   }
   const double e = Median(bare_exit), s = Median(through_switch);
   const double x = Median(bare_exitless), v = Median(through_serve);
-  std::printf("bare KVM_RUN exit   %8.0f ns\nContext::Switch     %8.0f ns   %.2fx (target 1.25x)\n", e,
-              s, s / e);
-  std::printf("bare exitless loop  %8.0f ns\nSyscallService      %8.0f ns   %.2fx (target 2x)\n", x, v,
-              v / x);
+  std::printf("bare KVM_RUN exit   %8.0f ns\nContext::Switch     %8.0f ns   %.2fx (target 1.25x)\n",
+              e, s, s / e);
+  std::printf("bare exitless loop  %8.0f ns\nSyscallService      %8.0f ns   %.2fx (target 2x)\n", x,
+              v, v / x);
   const auto counters = exitless.platform().GetCounters();
   std::printf("%d rounds, %d dropped for steal; %llu of %llu calls answered exitless\n", rounds,
               dropped, static_cast<unsigned long long>(counters.exitless_calls),

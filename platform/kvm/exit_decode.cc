@@ -91,14 +91,14 @@ DecodedExit DecodeExit(const RawExit& raw, const ExitGeometry& g) {
       if (raw.suberror == KVM_INTERNAL_ERROR_EMULATION && raw.cpl == 3) {
         return {ExitKind::kInvalidInstruction};
       }
-      return Fatal(absl::StrCat("KVM internal error ", raw.suberror, " at rip 0x",
-                                absl::Hex(raw.rip)));
+      return Fatal(
+          absl::StrCat("KVM internal error ", raw.suberror, " at rip 0x", absl::Hex(raw.rip)));
     case KVM_EXIT_FAIL_ENTRY:
       return Fatal(absl::StrCat("the CPU refused to enter the guest, reason 0x",
                                 absl::Hex(raw.hardware_reason)));
     default:
-      return Fatal(absl::StrCat("unexpected KVM exit ", raw.reason, " at rip 0x",
-                                absl::Hex(raw.rip)));
+      return Fatal(
+          absl::StrCat("unexpected KVM exit ", raw.reason, " at rip 0x", absl::Hex(raw.rip)));
   }
 }
 

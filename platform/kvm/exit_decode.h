@@ -13,23 +13,23 @@ namespace ringfence::kvm {
 
 // The parts of kvm_run that matter.
 struct RawExit {
-  int error = 0;             // errno of KVM_RUN
-  uint32_t reason = 0;       // KVM_EXIT_*
-  bool io_in = false;        // KVM_EXIT_IO
+  int error = 0;        // errno of KVM_RUN
+  uint32_t reason = 0;  // KVM_EXIT_*
+  bool io_in = false;   // KVM_EXIT_IO
   uint16_t port = 0;
   uint64_t rip = 0;
   unsigned cpl = 3;
-  uint32_t suberror = 0;     // KVM_EXIT_INTERNAL_ERROR
-  uint64_t hardware_reason = 0;  // KVM_EXIT_FAIL_ENTRY
+  uint32_t suberror = 0;           // KVM_EXIT_INTERNAL_ERROR
+  uint64_t hardware_reason = 0;    // KVM_EXIT_FAIL_ENTRY
   bool exception_pending = false;  // KVM is about to deliver one
 };
 
 // Where things are, for the vCPU that exited.
 struct ExitGeometry {
-  uint64_t trampoline;      // address of its code page
-  uint32_t out_offset;      // of the OUT
-  uint32_t exited_offset;   // of the instruction after it
-  uint64_t stubs;           // exception stubs
+  uint64_t trampoline;     // address of its code page
+  uint32_t out_offset;     // of the OUT
+  uint32_t exited_offset;  // of the instruction after it
+  uint64_t stubs;          // exception stubs
   uint64_t stub_bytes;
   unsigned vectors;
   uint16_t exception_port;
@@ -37,15 +37,15 @@ struct ExitGeometry {
 };
 
 enum class ExitKind {
-  kNotEntered,  // KVM_RUN was not called (never returned by DecodeExit)
-  kKicked,     // a signal, or immediate_exit
-  kRetry,      // enter again without looking at interrupts: an exception is on its way
-  kCall,       // the trampoline's OUT
-  kException,  // `vector`; the frame is on the exception stack
-  kGuestIo,    // IN or OUT by the program itself
-  kNotBacked,  // guest memory that the host cannot provide
+  kNotEntered,          // KVM_RUN was not called (never returned by DecodeExit)
+  kKicked,              // a signal, or immediate_exit
+  kRetry,               // enter again without looking at interrupts: an exception is on its way
+  kCall,                // the trampoline's OUT
+  kException,           // `vector`; the frame is on the exception stack
+  kGuestIo,             // IN or OUT by the program itself
+  kNotBacked,           // guest memory that the host cannot provide
   kInvalidInstruction,  // KVM gave up emulating
-  kFatal,      // `text` says why
+  kFatal,               // `text` says why
 };
 
 struct DecodedExit {

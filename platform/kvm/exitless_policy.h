@@ -1,5 +1,5 @@
-// ExitlessPolicy: when is a polling service thread worth its CPU time? Pure arithmetic on times that
-// the callers measure; no clocks, no threads, so that tests can play any history.
+// ExitlessPolicy: when is a polling service thread worth its CPU time? Pure arithmetic on times
+// that the callers measure; no clocks, no threads, so that tests can play any history.
 //
 // Costs are compared as they are measured on this host, not by counting vCPUs:
 //   - a call that exits costs exit_ns (measured at start);
@@ -8,8 +8,8 @@
 //     displaced; while a core is idle anyway, polling costs nobody anything.
 //
 // The service thread asks at the end of every window (about 1 ms) whether to go on; vCPU threads
-// ask at calls that exit whether to wake it. A window that did not pay leads to a pause that doubles
-// with each such window in a row, so the loss is bounded; one that paid ends that.
+// ask at calls that exit whether to wake it. A window that did not pay leads to a pause that
+// doubles with each such window in a row, so the loss is bounded; one that paid ends that.
 #ifndef RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
 #define RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
 
@@ -42,11 +42,11 @@ class ExitlessPolicy {
   int64_t SpinNanos() const { return exit_ns_; }
 
   struct Window {
-    int64_t start;            // any clock, ns
+    int64_t start;  // any clock, ns
     int64_t end;
-    uint64_t served;          // calls answered
-    uint64_t not_served;      // withdrawn or punted by guests
-    bool preempted;           // somebody else got the service thread's CPU meanwhile
+    uint64_t served;      // calls answered
+    uint64_t not_served;  // withdrawn or punted by guests
+    bool preempted;       // somebody else got the service thread's CPU meanwhile
   };
   // At the end of a window of the service thread: true = keep polling.
   bool KeepPolling(const Window& window);

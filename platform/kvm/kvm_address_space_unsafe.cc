@@ -1,7 +1,7 @@
 #include <algorithm>
 
-#include "platform/kvm/kvm_address_space.h"
 #include "platform/kvm/arch/x86_64/trampoline.h"
+#include "platform/kvm/kvm_address_space.h"
 #include "platform/mem/safe_copy.h"
 
 namespace ringfence::kvm {
@@ -17,7 +17,8 @@ Result<CallPage*> KvmAddressSpace::TrampolineFor(unsigned index) {
   if (index < call_pages_.size() && call_pages_[index] != nullptr) return call_pages_[index];
   const bool user = shared_->trampoline_user;
   const FrameRun data = TRY(shared_->memory->Allocate(1));
-  Result<void> mapped = inner_->MapPlatformPage(TrampolineData(index), data.first, Prot::RW(), user);
+  Result<void> mapped =
+      inner_->MapPlatformPage(TrampolineData(index), data.first, Prot::RW(), user);
   if (!mapped.ok()) {
     shared_->memory->Unref(data);
     return mapped.error();

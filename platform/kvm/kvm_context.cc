@@ -18,8 +18,7 @@ constexpr size_t kLongestInstruction = 15;
 
 }  // namespace
 
-KvmContext::KvmContext(const Shared& shared)
-    : shared_(shared), fpu_(platform::InitialFpuState()) {}
+KvmContext::KvmContext(const Shared& shared) : shared_(shared), fpu_(platform::InitialFpuState()) {}
 
 KvmContext::~KvmContext() {
   if (Pin()) shared_.pool->Yield(this, vcpu_);
@@ -72,8 +71,11 @@ Result<void> KvmContext::PinAny() {
   if (Pin()) return Ok();
   PooledVcpu* vcpu = TRY(shared_.pool->Acquire(this));
   vcpu_ = static_cast<Vcpu*>(vcpu);
+  vcpu_->Adopt();
   vcpu_->ForgetBases();
   fpu_dirty_ = true;
+  // Not before: a slice that ends while the thread still waits for its vCPU would never let it run.
+  shared_.pool->StartSlice(vcpu_);
   yield_.store(false, std::memory_order_relaxed);
   hold_.store(kPinned, std::memory_order_release);
   return Ok();
@@ -130,8 +132,8 @@ Exit KvmContext::Switch(platform::AddressSpace& space, ArchState& state,
     }
     std::optional<Exit> exit = Enter(kvm_space, state, options);
     const bool asked = !must_enter_ && yield_.load(std::memory_order_relaxed);
-    if (asked || (exit.has_value() && shared_.pool->Contended() &&
-                  shared_.pool->SliceUsedUp(vcpu_))) {
+    if (asked ||
+        (exit.has_value() && shared_.pool->Contended() && shared_.pool->SliceUsedUp(vcpu_))) {
       YieldVcpu();
     } else {
       Unpin();
@@ -231,6 +233,7 @@ Exit KvmContext::ReportCall(ArchState& state) {
 }
 
 std::optional<CallProgress> KvmContext::Rebuild(ArchState& state) {
+  if (!vcpu_->MayRunTrampoline()) return std::nullopt;
   const uint64_t offset = vcpu_->TrampolineOffset(state.rip);
   return RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
 }

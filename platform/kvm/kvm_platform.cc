@@ -81,8 +81,7 @@ class KvmPlatform final : public platform::Platform {
   std::unique_ptr<ServiceThread> service_;  // polls the pool's vCPUs: goes first
 };
 
-absl::StatusOr<std::unique_ptr<platform::Platform>> KvmPlatform::Create(
-    const KvmOptions& options) {
+absl::StatusOr<std::unique_ptr<platform::Platform>> KvmPlatform::Create(const KvmOptions& options) {
   std::unique_ptr<KvmPlatform> self(new KvmPlatform);
   absl::Status status = self->Init(options);
   if (!status.ok()) return status;
@@ -120,11 +119,10 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   absl::StatusOr<int64_t> exit_ns = MeasureExit(&space_shared_, *first_vcpu_);
   if (!exit_ns.ok()) return exit_ns.status();
   exit_ns_ = *exit_ns;
-  service_ = std::make_unique<ServiceThread>(
-      ExitlessPolicy(options.exitless, UsableCpus(), exit_ns_), max_vcpus_, SpinsFor(exit_ns_),
-      &stats_);
-  pool_ = std::make_unique<VcpuPool>(max_vcpus_,
-                                     [this](unsigned index) { return NewVcpu(index); });
+  service_ =
+      std::make_unique<ServiceThread>(ExitlessPolicy(options.exitless, UsableCpus(), exit_ns_),
+                                      max_vcpus_, SpinsFor(exit_ns_), &stats_);
+  pool_ = std::make_unique<VcpuPool>(max_vcpus_, [this](unsigned index) { return NewVcpu(index); });
   return absl::OkStatus();
 }
 
@@ -180,13 +178,12 @@ KvmPlatform::Counters KvmPlatform::GetCounters() const {
 }
 
 std::string KvmPlatform::Describe() const {
-  return absl::StrCat("kvm x86-64, ",
-                      host_.flavour == Flavour::kPrivileged
-                          ? "hardware virtualisation, privileged trampoline"
-                          : "no hardware virtualisation, deprivileged trampoline",
-                      ", at most ", max_vcpus_, " vCPUs, TSC ", tsc_khz_, " kHz, offset ",
-                      host_.tsc_offset, ", exit and return ", exit_ns_, " ns, exitless ",
-                      service_->enabled() ? "possible" : "off");
+  return absl::StrCat(
+      "kvm x86-64, ",
+      host_.flavour == Flavour::kPrivileged ? "hardware virtualisation, privileged trampoline"
+                                            : "no hardware virtualisation, deprivileged trampoline",
+      ", at most ", max_vcpus_, " vCPUs, TSC ", tsc_khz_, " kHz, offset ", host_.tsc_offset,
+      ", exit and return ", exit_ns_, " ns, exitless ", service_->enabled() ? "possible" : "off");
 }
 
 }  // namespace

@@ -17,16 +17,17 @@ using platform::Exit;
 TEST_CASE("20 threads on 2 vCPUs make progress and keep their registers") {
   auto platform = NewTestPlatform({.max_vcpus = 2});
   TestGuest guest(platform.get());
-  // L: movq xmm3, r12; mov ecx, 20000; W: dec ecx; jnz W; mov eax, 39; syscall; movq r13, xmm3;
+  // L: movq xmm3, r12; mov ecx, 5000; W: dec ecx; jnz W; mov eax, 39; syscall; movq r13, xmm3;
   //    cmp r13, r12; jne bad; mov r13, fs:[0]; cmp r13, r12; jne bad; dec r15; jnz L;
   //    mov eax, 60; syscall; bad: ud2
   Code code;
-  code({0x66, 0x49, 0x0f, 0x6e, 0xdc})({0xb9}).Imm32(20000)({0xff, 0xc9})({0x75, 0xfc})(
+  code({0x66, 0x49, 0x0f, 0x6e, 0xdc})({0xb9}).Imm32(5000)({0xff, 0xc9})({0x75, 0xfc})(
       {0xb8, 39, 0, 0, 0})({0x0f, 0x05})({0x66, 0x49, 0x0f, 0x7e, 0xdd})({0x4d, 0x39, 0xe5})(
       {0x75, 0x1a})({0x64, 0x4c, 0x8b, 0x2c, 0x25, 0, 0, 0, 0})({0x4d, 0x39, 0xe5})({0x75, 0x0c})(
       {0x49, 0xff, 0xcf})({0x75, 0xce})({0xb8, 60, 0, 0, 0})({0x0f, 0x05})({0x0f, 0x0b});
   guest.SetCode(code);
   constexpr int kThreads = 20;
+  constexpr int kRounds = 40;
   std::atomic<int> good{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
@@ -36,13 +37,13 @@ TEST_CASE("20 threads on 2 vCPUs make progress and keep their registers") {
       auto context = MUST(platform->NewContext());  // tests have memory
       ArchState state = guest.Start();
       state.r12 = value;
-      state.r15 = 100;
+      state.r15 = kRounds;
       state.fs_base = kTestData + t * 64;
       for (int calls = 0;; ++calls) {
         const Exit exit = context->Switch(*guest.space, state, {});
         if (!std::holds_alternative<platform::SyscallExit>(exit)) break;
         if (state.orig_rax == 60) {
-          good += calls == 100;
+          good += calls == kRounds;
           break;
         }
         // Some of them block now and then.
@@ -100,11 +101,12 @@ TEST_CASE("a context can go away whoever has its vCPU") {
   auto platform = NewTestPlatform({.max_vcpus = 2});
   TestGuest guest(platform.get());
   guest.SetCode(Code()({0x0f, 0x05})({0xeb, 0xfc}));
+  constexpr int kLives = 20;
   std::vector<std::thread> threads;
   std::atomic<int> calls{0};
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 50; ++i) {
+      for (int i = 0; i < kLives; ++i) {
         auto context = MUST(platform->NewContext());  // tests have memory
         ArchState state = guest.Start();
         for (int n = 0; n < 4; ++n) {
@@ -117,7 +119,7 @@ TEST_CASE("a context can go away whoever has its vCPU") {
     });
   }
   for (std::thread& t : threads) t.join();
-  CHECK(calls == 4 * 50 * 4);
+  CHECK(calls == 4 * kLives * 4);
 }
 
 }  // namespace

@@ -27,13 +27,13 @@ constexpr uint64_t kCallNumber = 0x1234;
 // through Switch before and after, so the code between may use rax, rdx and r15.
 Code LoadFpuCode() {
   // mov eax, 7; xor edx, edx; xrstor64 [r15]; mov eax, 60; syscall
-  return Code()({0xb8, 7, 0, 0, 0})({0x31, 0xd2})({0x49, 0x0f, 0xae, 0x2f})(
-      {0xb8, 60, 0, 0, 0})({0x0f, 0x05});
+  return Code()({0xb8, 7, 0, 0, 0})({0x31, 0xd2})({0x49, 0x0f, 0xae, 0x2f})({0xb8, 60, 0, 0, 0})(
+      {0x0f, 0x05});
 }
 Code SaveFpuCode() {
   // mov eax, 7; xor edx, edx; xsave64 [r15]; mov eax, 60; syscall
-  return Code()({0xb8, 7, 0, 0, 0})({0x31, 0xd2})({0x49, 0x0f, 0xae, 0x27})(
-      {0xb8, 60, 0, 0, 0})({0x0f, 0x05});
+  return Code()({0xb8, 7, 0, 0, 0})({0x31, 0xd2})({0x49, 0x0f, 0xae, 0x27})({0xb8, 60, 0, 0, 0})(
+      {0x0f, 0x05});
 }
 constexpr size_t kLoadAt = 0x100;
 constexpr size_t kSaveAt = 0x200;
@@ -44,8 +44,7 @@ constexpr int kCalls = 40;
 
 class Registers {
  public:
-  explicit Registers(platform::Platform* platform, uint64_t seed)
-      : platform_(platform), guest_(platform), rng_(seed) {
+  explicit Registers(platform::Platform* platform, uint64_t seed) : guest_(platform), rng_(seed) {
     context_ = MUST(platform->NewContext());  // tests have memory
     guest_.SetCode(LoadFpuCode(), kLoadAt);
     guest_.SetCode(SaveFpuCode(), kSaveAt);
@@ -202,7 +201,6 @@ class Registers {
     }
   }
 
-  platform::Platform* const platform_;
   TestGuest guest_;
   std::unique_ptr<Context> context_;
   std::mt19937_64 rng_;

@@ -19,8 +19,8 @@ constexpr VirtAddr kStack{0x401000};  // never touched
 constexpr uint8_t kVectorPageFault = 14;
 
 // rdtsc; shl rdx, 32; or rax, rdx; mov rdi, rax; syscall; ud2
-constexpr uint8_t kProgram[] = {0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09, 0xd0,
-                                0x48, 0x89, 0xc7, 0x0f, 0x05, 0x0f, 0x0b};
+constexpr uint8_t kProgram[] = {0x0f, 0x31, 0x48, 0xc1, 0xe2, 0x20, 0x48, 0x09,
+                                0xd0, 0x48, 0x89, 0xc7, 0x0f, 0x05, 0x0f, 0x0b};
 // syscall; jmp back
 constexpr uint8_t kCallLoop[] = {0x0f, 0x05, 0xeb, 0xfc};
 constexpr size_t kMeasuredExits = 16;
@@ -96,9 +96,9 @@ absl::StatusOr<ProbeResult> Judge(const DecodedExit& exit, const Vcpu& vcpu,
     vcpu.StoreException(exit.vector, state);
     if (vcpu.TrampolineOffset(state->rip) == 0) return ProbeResult{Flavour::kDeprivileged, 0};
   }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "probing KVM: SYSCALL does something unknown on this host (kind ",
-      static_cast<int>(exit.kind), ", vector ", exit.vector, ", ", exit.text, ")"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("probing KVM: SYSCALL does something unknown on this host (kind ",
+                   static_cast<int>(exit.kind), ", vector ", exit.vector, ", ", exit.text, ")"));
 }
 
 }  // namespace
@@ -131,9 +131,9 @@ absl::StatusOr<int64_t> MeasureExit(const SpaceShared* shared, Vcpu& vcpu) {
     const DecodedExit exit = RunUntilExit((*space)->space(), vcpu, &state);
     time = NowNanos() - start;
     if (exit.kind != ExitKind::kCall) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("probing KVM: a call does not exit (kind ", static_cast<int>(exit.kind),
-                       ", vector ", exit.vector, ", ", exit.text, ")"));
+      return absl::FailedPreconditionError(absl::StrCat("probing KVM: a call does not exit (kind ",
+                                                        static_cast<int>(exit.kind), ", vector ",
+                                                        exit.vector, ", ", exit.text, ")"));
     }
     vcpu.Store(&state);
     state.rip = state.rcx;

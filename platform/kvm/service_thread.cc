@@ -146,8 +146,7 @@ bool ServiceThread::TryServe(CallGate& gate) {
   CallPage& page = *gate.page();
   uint32_t expected = CallPage::kPosted;
   bool served = false;
-  if (page.state.compare_exchange_strong(expected, CallPage::kClaimed,
-                                         std::memory_order_acq_rel)) {
+  if (page.state.compare_exchange_strong(expected, CallPage::kClaimed, std::memory_order_acq_rel)) {
     platform::SyscallRequest request;
     request.number = page.rax.load(std::memory_order_relaxed);
     for (int i = 0; i < 6; ++i) request.args[i] = page.args[i].load(std::memory_order_relaxed);

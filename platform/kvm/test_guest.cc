@@ -9,9 +9,8 @@ std::unique_ptr<platform::Platform> NewTestPlatform(const platform::KvmOptions& 
   auto platform = platform::CreateKvmPlatform(options);
   if (platform.ok()) return *std::move(platform);
   std::fprintf(stderr, "%s\n", platform.status().ToString().c_str());
-  std::_Exit(absl::IsNotFound(platform.status()) || absl::IsPermissionDenied(platform.status())
-                 ? 77
-                 : 1);
+  std::_Exit(
+      absl::IsNotFound(platform.status()) || absl::IsPermissionDenied(platform.status()) ? 77 : 1);
 }
 
 platform::Platform& TestPlatform() {

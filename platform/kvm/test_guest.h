@@ -14,7 +14,7 @@
 namespace ringfence::kvm {
 
 inline constexpr uint64_t kTestCode = 0x400000;
-inline constexpr uint64_t kTestData = 0x600000;   // kTestDataPages pages, writable
+inline constexpr uint64_t kTestData = 0x600000;  // kTestDataPages pages, writable
 inline constexpr uint64_t kTestDataPages = 16;
 inline constexpr uint64_t kTestStack = kTestData + kTestDataPages * kPageSize - 512;
 

@@ -95,6 +95,12 @@ void Vcpu::Load(const platform::ArchState& state) {
   run()->kvm_dirty_regs |= KVM_SYNC_X86_REGS | (changed ? KVM_SYNC_X86_SREGS : 0);
 }
 
+void Vcpu::Adopt() {
+  run()->immediate_exit = 1;
+  (void)fd_.Run();  // EINTR, always
+  run()->immediate_exit = 0;
+}
+
 DecodedExit Vcpu::Run() {
   RawExit raw;
   raw.error = fd_.Run();
@@ -147,9 +153,8 @@ void Vcpu::StoreGuestIo(KvmAddressSpace& space, platform::ArchState* state) {
   const size_t after_bytes = space.PeekCode(VirtAddr(state->rip), after, sizeof(after));
   uint8_t before[kLongestOut];
   size_t before_bytes = std::min<uint64_t>(kLongestOut, state->rip);
-  while (before_bytes > 0 &&
-         space.PeekCode(VirtAddr(state->rip - before_bytes), before, before_bytes) !=
-             before_bytes) {
+  while (before_bytes > 0 && space.PeekCode(VirtAddr(state->rip - before_bytes), before,
+                                            before_bytes) != before_bytes) {
     --before_bytes;
   }
   const OutInstruction out = DecodeOut(before, before_bytes, after, after_bytes, io.port);

@@ -39,6 +39,10 @@ class Vcpu final : public PooledVcpu {
   // Forces segment bases of `state` into the vCPU with the next Load, whatever they were.
   void ForgetBases() { bases_known_ = false; }
 
+  // Makes the calling thread the one that runs this vCPU, as far as KVM is concerned. Kernels
+  // before 6.13 wait for an RCU grace period when that changes, which can take longer than a time
+  // slice.
+  void Adopt();
   // Enters the guest until something happens.
   DecodedExit Run();
 
@@ -51,6 +55,10 @@ class Vcpu final : public PooledVcpu {
   void StoreGuestIo(KvmAddressSpace& space, platform::ArchState* state);
   // Offset of rip in this vCPU's trampoline page, or a value beyond it.
   uint64_t TrampolineOffset(uint64_t rip) const { return rip - geometry_.trampoline; }
+  // Could the vCPU be executing its stub? A program that jumps to a privileged one never is.
+  bool MayRunTrampoline() const {
+    return flavour_ == Flavour::kDeprivileged || run()->s.regs.sregs.cs.dpl == 0;
+  }
 
   Result<void> SaveFpu(platform::FpuState* out) { return fd_.GetXsave(out); }
   Result<void> LoadFpu(const platform::FpuState& in) { return fd_.SetXsave(in); }

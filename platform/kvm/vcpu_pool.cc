@@ -94,8 +94,9 @@ VcpuPool::Slot* VcpuPool::Reclaim() {
       slot->client = nullptr;
       return slot.get();
     }
-    if (expired && (oldest == nullptr || slot->vcpu->slice_start_.load(std::memory_order_relaxed) <
-                                             oldest->vcpu->slice_start_.load(std::memory_order_relaxed))) {
+    if (expired &&
+        (oldest == nullptr || slot->vcpu->slice_start_.load(std::memory_order_relaxed) <
+                                  oldest->vcpu->slice_start_.load(std::memory_order_relaxed))) {
       oldest = slot.get();
     }
   }
@@ -115,6 +116,10 @@ void VcpuPool::Yield(VcpuClient* client, PooledVcpu* vcpu) {
   next->granted = Lend(slot, next->client);
   next->cv.Signal();
   if (!waiters_.empty()) waiters_.front()->cv.Signal();
+}
+
+void VcpuPool::StartSlice(PooledVcpu* vcpu) {
+  vcpu->slice_start_.store(NowNanos(), std::memory_order_relaxed);
 }
 
 bool VcpuPool::SliceUsedUp(const PooledVcpu* vcpu) const {

@@ -66,6 +66,8 @@ class VcpuPool {
   Result<PooledVcpu*> Acquire(VcpuClient* client);
   // Gives a vCPU back; the client has saved what it needs.
   void Yield(VcpuClient* client, PooledVcpu* vcpu);
+  // The slice of a vCPU that has just been acquired begins now.
+  void StartSlice(PooledVcpu* vcpu);
   // Does anybody wait? One relaxed load.
   bool Contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
   bool SliceUsedUp(const PooledVcpu* vcpu) const;

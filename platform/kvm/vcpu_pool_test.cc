@@ -69,7 +69,7 @@ TEST_CASE("a running client is asked to yield, waiters are served in order") {
     waiters[i].using_it = true;
     threads.emplace_back([&, i] {
       PooledVcpu* mine = MUST(pool.Acquire(&waiters[i]));  // it waits
-      order.push_back(i);  // only the holder of the vCPU gets here
+      order.push_back(i);                                  // only the holder of the vCPU gets here
       pool.Yield(&waiters[i], mine);
     });
     std::this_thread::sleep_for(std::chrono::milliseconds(30));

@@ -28,8 +28,8 @@ constexpr uint32_t kHidden7Ecx = Bit(1) /* VBMI */ | Bit(3) /* PKU */ | Bit(4) /
                                  Bit(23) /* KL */ | Bit(29) /* ENQCMD */ | Bit(30) /* SGX */ |
                                  Bit(31) /* PKS */;
 constexpr uint32_t kHidden7Edx = Bit(2) | Bit(3) /* AVX-512 */ | Bit(5) /* UINTR */ | Bit(8) |
-                                 Bit(11) | Bit(13) /* TSX */ | Bit(20) /* IBT */ |
-                                 Bit(22) | Bit(24) | Bit(25) /* AMX */ | Bit(23) /* AVX512-FP16 */;
+                                 Bit(11) | Bit(13) /* TSX */ | Bit(20) /* IBT */ | Bit(22) |
+                                 Bit(24) | Bit(25) /* AMX */ | Bit(23) /* AVX512-FP16 */;
 constexpr uint32_t kKept7Sub1Eax = Bit(0) | Bit(1) | Bit(2) /* SHA512 SM3 SM4 */ |
                                    Bit(4) /* AVX-VNNI */ | Bit(10) | Bit(11) | Bit(12) /* FSRx */ |
                                    Bit(23) /* AVX-IFMA */;
@@ -38,7 +38,7 @@ constexpr uint32_t kHiddenExt1Ecx = Bit(2) /* SVM */ | Bit(10) /* IBS */ | Bit(1
                                     Bit(15) /* LWP */ | Bit(29) /* MWAITX */ | Bit(23) | Bit(24) |
                                     Bit(28) /* performance counters */;
 
-constexpr uint32_t kSubleafMax = 64;  // more than any CPU lists
+constexpr uint32_t kSubleafMax = 8;  // more than any CPU lists
 
 bool HasSubleaves(uint32_t function) {
   switch (function) {
@@ -74,7 +74,7 @@ bool IsEmptyLeaf(uint32_t function) {
     case 0x20:
     case 0x21:
     case 0x23:
-    case 0x24:  // AVX10
+    case 0x24:        // AVX10
     case 0x8000000a:  // SVM
     case 0x8000001b:  // IBS
     case 0x8000001c:  // LWP

@@ -81,9 +81,8 @@ void KernelImage::SetFlavour(Flavour flavour) {
 
 void KernelImage::MapPage(uint64_t va, Frame frame, bool writable, bool exec) {
   const uint64_t page = (va - kBase) >> kPageShift;
-  Entries(page_tables_[page >> 9])[page & 511] = frame.phys() | kPresent | kAccessedDirty |
-                                                 (writable ? kWritable : 0) |
-                                                 (exec ? 0 : kNoExec);
+  Entries(page_tables_[page >> 9])[page & 511] =
+      frame.phys() | kPresent | kAccessedDirty | (writable ? kWritable : 0) | (exec ? 0 : kNoExec);
 }
 
 void KernelImage::WriteGdt(std::byte* page) {
@@ -149,8 +148,7 @@ kvm_segment KernelImage::TaskSegment(unsigned index) {
 KernelImage::ExceptionFrame KernelImage::ReadFrame(unsigned index) const {
   // The processor aligns IST stacks; the frame ends at the top of the page.
   ExceptionFrame frame;
-  std::memcpy(&frame,
-              memory_->HostAddress(vcpu_pages_[index]) + kPageSize - sizeof(ExceptionFrame),
+  std::memcpy(&frame, memory_->HostAddress(vcpu_pages_[index]) + kPageSize - sizeof(ExceptionFrame),
               sizeof(frame));
   return frame;
 }

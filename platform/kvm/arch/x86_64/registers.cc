@@ -7,8 +7,9 @@ namespace ringfence::kvm {
 namespace {
 
 constexpr uint64_t kCr0 = 0x80050033;  // PG AM WP NE ET MP PE
-constexpr uint64_t kCr4 = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 16 | 1 << 18;  // PAE OSFXSR
-                                                    // OSXMMEXCPT FSGSBASE OSXSAVE
+constexpr uint64_t kCr4 =
+    1 << 5 | 1 << 9 | 1 << 10 | 1 << 16 | 1 << 18;               // PAE OSFXSR
+                                                                 // OSXMMEXCPT FSGSBASE OSXSAVE
 constexpr uint64_t kEfer = 1 << 0 | 1 << 8 | 1 << 10 | 1 << 11;  // SCE LME LMA NXE
 constexpr uint32_t kMsrStar = 0xc0000081;
 constexpr uint32_t kMsrLstar = 0xc0000082;
@@ -102,6 +103,8 @@ Result<void> InitVcpu(VcpuFd& fd, unsigned index, uint64_t lstar) {
   sregs.tr = KernelImage::TaskSegment(index);
   TRY(fd.SetSregs(sregs));
   TRY(fd.SetXcr0(7));
+  // Guests read the host's counter where KVM can arrange it; the probe finds out what they see.
+  (void)fd.SetTscOffset(0);
   const VcpuFd::Msr msrs[] = {
       // SYSRET takes CS = base + 16 and SS = base + 8; SYSCALL kernel CS, SS behind it.
       {kMsrStar, uint64_t{kUserSs - 8} << 48 | uint64_t{kKernelCs} << 32},

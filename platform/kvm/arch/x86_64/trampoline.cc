@@ -25,6 +25,8 @@ std::optional<CallProgress> RebuildCaller(const TrampolineRegions& regions, uint
   const uint32_t progress = page.state.exchange(CallPage::kIdle, std::memory_order_acq_rel);
   state->rip = state->rcx;
   state->rflags = state->r11;
+  // A privileged stub that was about to resume: its call was answered by way of an exit.
+  if (offset >= regions.exited) return CallProgress::kServed;
   if (offset < regions.posted || offset >= regions.exit) return CallProgress::kNotServed;
   if (offset < regions.result) {
     state->rax = page.rax.load(std::memory_order_relaxed);

@@ -29,13 +29,13 @@ constexpr VirtAddr TrampolineData(unsigned index) {
 
 // Offsets of instructions in the code page, in this order except for the last four.
 struct TrampolineRegions {
-  uint32_t posted;     // first instruction after the call was posted; rax is lost from here
-  uint32_t result;     // rax holds the result from here
-  uint32_t rsp_lost;   // rsp is in CallPage::saved_rsp from here
-  uint32_t rsp_back;   // and back from here; equal to rsp_lost where there is no such part
-  uint32_t punted;     // rax must be fetched again from here
-  uint32_t exit;       // the OUT; every register is the caller's, as SYSCALL left it
-  uint32_t exited;     // after the OUT; a privileged stub resumes here
+  uint32_t posted;    // first instruction after the call was posted; rax is lost from here
+  uint32_t result;    // rax holds the result from here
+  uint32_t rsp_lost;  // rsp is in CallPage::saved_rsp from here
+  uint32_t rsp_back;  // and back from here; equal to rsp_lost where there is no such part
+  uint32_t punted;    // rax must be fetched again from here
+  uint32_t exit;      // the OUT; every register is the caller's, as SYSCALL left it
+  uint32_t exited;    // after the OUT; a privileged stub resumes here
   uint32_t end;
 };
 

@@ -60,7 +60,8 @@ TEST_CASE("every offset in every state gives the caller's registers back") {
         CHECK(state.rax == (spinning || refetch ? 0xbbbb : 0xaaaa));
         const bool on_scratch = offset >= r.rsp_lost && offset < r.rsp_back;
         CHECK(state.rsp == (on_scratch ? 0x8000 : 0x7000));
-        const bool served = completed || (spinning && progress == CallPage::kDone);
+        const bool resuming = offset >= r.exited;
+        const bool served = completed || resuming || (spinning && progress == CallPage::kDone);
         CHECK(*result == (served ? CallProgress::kServed : CallProgress::kNotServed));
       }
     }
