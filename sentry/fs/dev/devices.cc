@@ -65,8 +65,8 @@ class MemoryDevice final : public File {
   Result<MappableRef> GetMappable(const CallContext&, bool) override {
     if (kind_ != Kind::kZero) return Errno::kNODEV;
     return MappableRef(std::make_shared<AnonymousPages>(
-        memory_, AnonymousPages::Options{.name = "/dev/zero (deleted)",
-                                         .size = AnonymousPages::kMaxSize}));
+        memory_,
+        AnonymousPages::Options{.name = "/dev/zero (deleted)", .size = AnonymousPages::kMaxSize}));
   }
 
  private:
@@ -95,11 +95,10 @@ constexpr Link kLinks[] = {{"fd", "/proc/self/fd"},
 
 void AddMemoryDevices(DeviceRegistry* registry, platform::GuestMemory* memory) {
   for (const Kind kind : {Kind::kNull, Kind::kZero, Kind::kFull, Kind::kRandom, Kind::kUrandom}) {
-    registry->AddCharacter(
-        kMemoryMajor, static_cast<uint32_t>(kind),
-        [kind, memory](const CallContext&, uint32_t flags) -> Result<FileRef> {
-          return FileRef(std::make_shared<MemoryDevice>(kind, flags, memory));
-        });
+    registry->AddCharacter(kMemoryMajor, static_cast<uint32_t>(kind),
+                           [kind, memory](const CallContext&, uint32_t flags) -> Result<FileRef> {
+                             return FileRef(std::make_shared<MemoryDevice>(kind, flags, memory));
+                           });
   }
 }
 
