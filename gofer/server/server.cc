@@ -92,15 +92,15 @@ void Listen(const Listener& listener, typename Call<Request, Reply>::Method meth
 
 void ListenToAll(const Listener& listener) {
   using A = AsyncService;
-  using namespace wire;
-  Listen<AttachRequest, AttachReply>(listener, &A::RequestAttach, &Service::Attach);
-  Listen<WalkRequest, WalkReply>(listener, &A::RequestWalk, &Service::Walk);
-  Listen<GetAttrRequest, GetAttrReply>(listener, &A::RequestGetAttr, &Service::GetAttr);
-  Listen<ReadLinkRequest, ReadLinkReply>(listener, &A::RequestReadLink, &Service::ReadLink);
-  Listen<OpenRequest, OpenReply>(listener, &A::RequestOpen, &Service::Open);
-  Listen<ReadDirRequest, ReadDirReply>(listener, &A::RequestReadDir, &Service::ReadDir);
-  Listen<StatFsRequest, StatFsReply>(listener, &A::RequestStatFs, &Service::StatFs);
-  Listen<CloseRequest, CloseReply>(listener, &A::RequestClose, &Service::Close);
+  Listen<wire::AttachRequest, wire::AttachReply>(listener, &A::RequestAttach, &Service::Attach);
+  Listen<wire::WalkRequest, wire::WalkReply>(listener, &A::RequestWalk, &Service::Walk);
+  Listen<wire::GetAttrRequest, wire::GetAttrReply>(listener, &A::RequestGetAttr, &Service::GetAttr);
+  Listen<wire::ReadLinkRequest, wire::ReadLinkReply>(listener, &A::RequestReadLink,
+                                                     &Service::ReadLink);
+  Listen<wire::OpenRequest, wire::OpenReply>(listener, &A::RequestOpen, &Service::Open);
+  Listen<wire::ReadDirRequest, wire::ReadDirReply>(listener, &A::RequestReadDir, &Service::ReadDir);
+  Listen<wire::StatFsRequest, wire::StatFsReply>(listener, &A::RequestStatFs, &Service::StatFs);
+  Listen<wire::CloseRequest, wire::CloseReply>(listener, &A::RequestClose, &Service::Close);
 }
 
 }  // namespace
