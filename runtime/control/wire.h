@@ -24,7 +24,6 @@ enum class MessageKind : uint32_t {
   kStarted,     // sentry to CLI: the program runs
   kFinished,    // sentry to CLI: value is the program's wait status (wait(2))
   kFailed,      // child to CLI, then it ends: value is the CLI's exit status, text says why
-  kNotice,      // child to CLI: text is a line for the person
 };
 
 struct Message {

@@ -31,9 +31,9 @@ TEST_CASE("a peer that left") {
 }
 
 TEST_CASE("text stays one printable line of bounded length") {
-  const Message hostile = {.kind = MessageKind::kNotice, .text = "a\nb\x1b[2J\x7f"};
+  const Message hostile = {.kind = MessageKind::kFailed, .text = "a\nb\x1b[2J\x7f"};
   CHECK(Decode(Encode(hostile))->text == "a?b?[2J?");
-  const Message longer = {.kind = MessageKind::kNotice, .text = std::string(10'000, 'x')};
+  const Message longer = {.kind = MessageKind::kFailed, .text = std::string(10'000, 'x')};
   CHECK(Decode(Encode(longer))->text.size() == kMaxMessageText);
 }
 
@@ -42,7 +42,7 @@ TEST_CASE("nonsense is no message") {
   CHECK_FALSE(Decode(std::string(7, '\1')).has_value());
   CHECK_FALSE(Decode(std::string(8, '\0')).has_value());
   CHECK_FALSE(Decode(std::string(8, '\xff')).has_value());
-  std::string large = Encode({.kind = MessageKind::kNotice, .text = std::string(4096, 'x')});
+  std::string large = Encode({.kind = MessageKind::kFailed, .text = std::string(4096, 'x')});
   CHECK(Decode(large).has_value());
   CHECK_FALSE(Decode(large + "x").has_value());
 }

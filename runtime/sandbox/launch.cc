@@ -145,6 +145,9 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
     // Nobody to supervise it with: it ends with us.
     return Fail(gofer.status());
   }
+  // Whoever reads the program's output sees its end when the program closes it, not when we end.
+  dup2(plumbing->root.get(), STDIN_FILENO);
+  dup2(plumbing->root.get(), STDOUT_FILENO);
   // Our copies would keep the channels open when one side has died.
   plumbing = absl::CancelledError();
   Supervisor supervisor(std::move(*signals), std::move(*sentry), std::move(*gofer), Say);

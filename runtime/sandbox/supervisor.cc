@@ -136,9 +136,6 @@ bool Supervisor::HearSentry() {
     case MessageKind::kStarted:
       started_ = true;
       return false;
-    case MessageKind::kNotice:
-      say_(message->text);
-      return false;
     case MessageKind::kFinished:
       status_ = ExitStatusOf(message->value);
       return true;

@@ -1,0 +1,203 @@
+#include "runtime/sandbox/sentry_process.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "gofer/client/grpc_client.h"
+#include "gofer/jail/jail.h"
+#include "platform/kvm/kvm_platform.h"
+#include "runtime/control/wire.h"
+#include "runtime/sandbox/spec.h"
+#include "runtime/sandbox/supervisor.h"
+#include "sentry/boot/boot.h"
+
+namespace ringfence::runtime {
+namespace {
+
+constexpr int kCommandNotFound = 127;
+constexpr int kCommandNotExecutable = 126;
+constexpr int kMaxSignal = 64;
+
+// A failure and the exit status the CLI answers it with.
+struct Failure {
+  std::string text;
+  int exit_status = kFailureStatus;
+};
+
+Failure HostFailure(const absl::Status& status) { return {.text = std::string(status.message())}; }
+
+// Boot's errors say by their code whether the command is at fault.
+Failure BootFailure(const absl::Status& status) {
+  Failure failure = HostFailure(status);
+  switch (status.code()) {
+    case absl::StatusCode::kNotFound:
+      failure.exit_status = kCommandNotFound;
+      break;
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kFailedPrecondition:
+      failure.exit_status = kCommandNotExecutable;
+      break;
+    default:
+      break;
+  }
+  return failure;
+}
+
+uint32_t UsableCpus() {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof(set), &set) == 0 ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1;
+}
+
+// Writes whole lines to a descriptor it shares. Threads: any, since a line is one write.
+class LineWriter {
+ public:
+  explicit LineWriter(UniqueFd fd) : fd_(std::make_shared<UniqueFd>(std::move(fd))) {}
+  void operator()(std::string_view line) const {
+    std::string text(line);
+    text += '\n';
+    // A full or lost log must not stop the program.
+    (void)!write(fd_->get(), text.data(), text.size());
+  }
+
+ private:
+  std::shared_ptr<UniqueFd> fd_;
+};
+
+class SentryProcess {
+ public:
+  explicit SentryProcess(ChildArguments arguments)
+      : arguments_(std::move(arguments)), control_(arguments_.Take("control")) {}
+
+  [[noreturn]] void Run() {
+    Failure failure;
+    if (!Start(&failure)) {
+      (void)control_.Send({.kind = MessageKind::kFailed,
+                           .value = failure.exit_status,
+                           .text = std::move(failure.text)});
+      _exit(kFailureStatus);
+    }
+    (void)control_.Send({.kind = MessageKind::kStarted, .text = {}});
+    std::thread([this] { ServeControl(); }).detach();
+    const int status = sandbox_->WaitForInit();
+    (void)control_.Send({.kind = MessageKind::kFinished, .value = status, .text = {}});
+    // Nothing is torn down by hand: the host frees a process faster.
+    _exit(0);
+  }
+
+ private:
+  bool Start(Failure* failure) {
+    // The program's broken pipes are EPIPE for us and SIGPIPE for it alone.
+    signal(SIGPIPE, SIG_IGN);
+    const absl::Status jailed =
+        gofer::EnterJail({.parent = arguments_.parent(), .keep_fds = arguments_.fds()});
+    if (!jailed.ok()) return Fail(failure, HostFailure(jailed));
+    const UniqueFd spec_fd = arguments_.Take("spec");
+    absl::StatusOr<SandboxSpec> spec = ReadSpec(spec_fd);
+    if (!spec.ok()) return Fail(failure, HostFailure(spec.status()));
+    const absl::Status made = MakePlatform(*spec);
+    if (!made.ok()) return Fail(failure, HostFailure(made));
+    UniqueFd log = arguments_.Take("log");
+    absl::StatusOr<std::array<UniqueFd, 3>> streams = TakeStreams(*spec, spec_fd, log.valid());
+    if (!streams.ok()) return Fail(failure, HostFailure(streams.status()));
+    const absl::Status booted = Boot(std::move(*spec), std::move(*streams), std::move(log));
+    return booted.ok() || Fail(failure, BootFailure(booted));
+  }
+
+  static bool Fail(Failure* out, Failure failure) {
+    *out = std::move(failure);
+    return false;
+  }
+
+  absl::Status MakePlatform(const SandboxSpec& spec) {
+    const UniqueFd kvm = arguments_.Take("kvm");
+    platform::KvmOptions options;
+    options.exitless = spec.exitless;
+    options.kvm_fd = kvm.get();
+    memory_bytes_ = options.guest_memory_bytes;
+    auto made = platform::CreateKvmPlatform(options);
+    if (!made.ok()) return made.status();
+    platform_ = std::move(*made);
+    return absl::OkStatus();
+  }
+
+  // The program's standard streams, which become the sandbox's alone: when the program closes one,
+  // nobody here keeps it open. Standard error stays for --strace and for a crash of this process.
+  static absl::StatusOr<std::array<UniqueFd, 3>> TakeStreams(const SandboxSpec& spec,
+                                                             const UniqueFd& stand_in,
+                                                             bool has_log) {
+    std::array<UniqueFd, 3> streams;
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+      if ((spec.closed_streams >> stream & 1) != 0) continue;
+      streams[stream].Reset(fcntl(stream, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+      if (!streams[stream].valid()) return absl::ErrnoToStatus(errno, "standard streams");
+      const bool needed = stream == STDERR_FILENO && !has_log;
+      if (!needed) dup2(stand_in.get(), stream);
+    }
+    return streams;
+  }
+
+  absl::Status Boot(SandboxSpec spec, std::array<UniqueFd, 3> streams, UniqueFd log_fd) {
+    const bool has_log = log_fd.valid();
+    const LineWriter lines(has_log ? std::move(log_fd) : UniqueFd(STDERR_FILENO));
+    std::function<void(std::string_view)> log = [](std::string_view) {};
+    if (has_log) log = lines;
+    gofer_ = gofer::NewGrpcClient(arguments_.Take("rpc"), arguments_.Take("fds"), log);
+    sentry::BootConfig config;
+    config.platform = platform_.get();
+    config.gofer = gofer_.get();
+    config.argv = std::move(spec.args);
+    config.envp = std::move(spec.env);
+    config.cwd = std::move(spec.cwd);
+    config.cwd_required = spec.cwd_required;
+    config.streams = std::move(streams);
+    config.memory_bytes = memory_bytes_;
+    config.cpus = UsableCpus();
+    config.uid = getuid();
+    config.gid = getgid();
+    config.exitless = spec.exitless != platform::ExitlessMode::kOff;
+    if (spec.strace) config.trace = lines;
+    config.log = log;
+    auto booted = sentry::Boot(std::move(config));
+    if (!booted.ok()) return booted.status();
+    sandbox_ = std::move(*booted);
+    return absl::OkStatus();
+  }
+
+  void ServeControl() {
+    while (const std::optional<Message> message = control_.Receive()) {
+      const bool is_signal = message->kind == MessageKind::kSignal && message->value > 0 &&
+                             message->value <= kMaxSignal;
+      if (is_signal) sandbox_->Signal(message->value);
+    }
+    // The CLI is gone, and with it whoever wanted the program to run.
+    _exit(kFailureStatus);
+  }
+
+  ChildArguments arguments_;
+  ControlSocket control_;
+  std::unique_ptr<platform::Platform> platform_;
+  std::unique_ptr<gofer::Client> gofer_;
+  std::unique_ptr<sentry::Sandbox> sandbox_;
+  uint64_t memory_bytes_ = 0;
+};
+
+}  // namespace
+
+void RunSentryProcess(ChildArguments arguments) {
+  static auto* const process = new SentryProcess(std::move(arguments));
+  process->Run();
+}
+
+}  // namespace ringfence::runtime
