@@ -1,0 +1,171 @@
+#include "sentry/fs/proc/process_text.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+
+namespace ringfence::sentry {
+namespace {
+
+constexpr int64_t kNsPerTick = 10'000'000;  // USER_HZ is 100
+constexpr uint64_t kUnlimited = ~uint64_t{0};
+
+MemoryManager::Usage UsageOf(const TaskSnapshot& task) {
+  return task.mm == nullptr ? MemoryManager::Usage{} : task.mm->GetUsage();
+}
+
+MemoryManager::ImageInfo ImageOf(const TaskSnapshot& task) {
+  return task.mm == nullptr ? MemoryManager::ImageInfo{} : task.mm->GetImageInfo();
+}
+
+const char* StateName(char state) {
+  switch (state) {
+    case 'R':
+      return "R (running)";
+    case 'S':
+      return "S (sleeping)";
+    case 'D':
+      return "D (disk sleep)";
+    case 'T':
+      return "T (stopped)";
+    default:
+      return "Z (zombie)";
+  }
+}
+
+std::string LimitText(uint64_t value) {
+  return value == kUnlimited ? "unlimited" : absl::StrCat(value);
+}
+
+size_t HighestFd(const TaskSnapshot& task) {
+  size_t size = 64;  // the kernel's smallest table
+  for (const Fd fd : task.fds->List()) {
+    while (static_cast<size_t>(ToInt(fd)) >= size) size *= 2;
+  }
+  return size;
+}
+
+}  // namespace
+
+std::string ProcessStat(const TaskSnapshot& task, const ProcSource&) {
+  const MemoryManager::Usage usage = UsageOf(task);
+  const MemoryManager::ImageInfo image = ImageOf(task);
+  // Fields 1 to 52 of proc(5); what has no meaning here is 0.
+  std::string text = absl::StrCat(task.tid, " (", task.comm, ") ", std::string(1, task.state), " ",
+                                  task.ppid, " ", task.pgid, " ", task.sid, " ", task.tty_device,
+                                  " ", task.foreground_pgid, " 4194304 ", task.minor_faults,
+                                  " 0 ", task.major_faults, " 0 ");
+  absl::StrAppend(&text, task.user_ns / kNsPerTick, " ", task.system_ns / kNsPerTick, " ",
+                  task.children_user_ns / kNsPerTick, " ", task.children_system_ns / kNsPerTick,
+                  " ", 20 + task.nice, " ", task.nice, " ", task.threads, " 0 ",
+                  task.start_ns / kNsPerTick, " ", usage.virtual_bytes, " ",
+                  usage.resident_bytes / kPageSize, " ", kUnlimited,
+                  " ");
+  absl::StrAppend(&text, image.code_start.value(), " ", image.code_end.value(), " ",
+                  image.stack_start.value(), " 0 0 ", task.pending & 0x7fffffff, " ",
+                  task.blocked & 0x7fffffff, " ", task.ignored & 0x7fffffff, " ",
+                  task.caught & 0x7fffffff, " 0 0 0 17 0 0 0 0 0 0 0 0 0 ");
+  absl::StrAppend(&text, image.arg_start.value(), " ", image.arg_end.value(), " ",
+                  image.env_start.value(), " ", image.env_end.value(), " 0\n");
+  return text;
+}
+
+std::string ProcessStatm(const TaskSnapshot& task, const ProcSource&) {
+  const MemoryManager::Usage usage = UsageOf(task);
+  return absl::StrCat(usage.virtual_bytes / kPageSize, " ", usage.resident_bytes / kPageSize, " ",
+                      usage.shared_bytes / kPageSize, " ", usage.text_bytes / kPageSize, " 0 ",
+                      (usage.data_bytes + usage.stack_bytes) / kPageSize, " 0\n");
+}
+
+std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
+  const Credentials& creds = *task.creds;
+  std::string text = absl::StrFormat(
+      "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n"
+      "TracerPid:\t0\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nFDSize:\t%d\nGroups:\t%s \n",
+      task.comm, task.fs == nullptr ? 0 : task.fs->umask(), StateName(task.state), task.tgid,
+      task.tid, task.ppid, creds.ruid, creds.euid, creds.suid, creds.fsuid, creds.rgid, creds.egid,
+      creds.sgid, creds.fsgid, task.fds == nullptr ? 0 : HighestFd(task),
+      absl::StrJoin(creds.groups, " "));
+  if (task.mm != nullptr) {
+    const MemoryManager::Usage usage = UsageOf(task);
+    const struct {
+      const char* name;
+      uint64_t bytes;
+    } lines[] = {{"VmPeak", usage.peak_virtual_bytes}, {"VmSize", usage.virtual_bytes},
+                 {"VmLck", usage.locked_bytes},        {"VmPin", 0},
+                 {"VmHWM", usage.peak_resident_bytes}, {"VmRSS", usage.resident_bytes},
+                 {"RssAnon", usage.resident_bytes - usage.shared_bytes},
+                 {"RssFile", 0},                       {"RssShmem", usage.shared_bytes},
+                 {"VmData", usage.data_bytes},         {"VmStk", usage.stack_bytes},
+                 {"VmExe", usage.text_bytes},          {"VmLib", 0},
+                 {"VmPTE", usage.table_bytes},         {"VmSwap", 0}};
+    for (const auto& line : lines) {
+      absl::StrAppendFormat(&text, "%s:\t%8d kB\n", line.name, line.bytes >> 10);
+    }
+  }
+  const uint32_t cpus = source.System().cpus;
+  absl::StrAppendFormat(
+      &text,
+      "Threads:\t%d\nSigQ:\t%d/%s\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\n"
+      "SigIgn:\t%016x\nSigCgt:\t%016x\nCapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\n"
+      "CapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n"
+      "Cpus_allowed:\t%x\nCpus_allowed_list:\t0-%d\nvoluntary_ctxt_switches:\t%d\n"
+      "nonvoluntary_ctxt_switches:\t%d\n",
+      task.threads, task.queued_signals, LimitText(task.limits[11].soft), task.pending,
+      task.group_pending, task.blocked, task.ignored, task.caught, creds.inheritable,
+      creds.permitted, creds.effective, creds.bounding, creds.ambient, creds.no_new_privs ? 1 : 0,
+      cpus >= 32 ? ~0u : (1u << cpus) - 1, cpus - 1, task.voluntary_switches,
+      task.involuntary_switches);
+  return text;
+}
+
+std::string ProcessMaps(const TaskSnapshot& task, const ProcSource&) {
+  std::string text;
+  if (task.mm == nullptr) return text;
+  task.mm->VisitVmas([&text](const VmaInfo& vma) {
+    std::string line = absl::StrFormat(
+        "%08x-%08x %c%c%c%c %08x %02x:%02x %d ", vma.range.start.value(), vma.range.end.value(),
+        vma.prot.read ? 'r' : '-', vma.prot.write ? 'w' : '-', vma.prot.exec ? 'x' : '-',
+        vma.shared ? 's' : 'p', vma.offset, vma.device >> 8 & 0xfff, vma.device & 0xff, vma.inode);
+    if (!vma.name.empty()) {
+      constexpr size_t kNameColumn = 73;
+      if (line.size() < kNameColumn) line.resize(kNameColumn, ' ');
+      line += vma.name;
+    }
+    absl::StrAppend(&text, line, "\n");
+  });
+  return text;
+}
+
+std::string ProcessLimits(const TaskSnapshot& task, const ProcSource&) {
+  struct Row {
+    const char* name;
+    const char* unit;
+  };
+  static constexpr Row kRows[] = {{"Max cpu time", "seconds"},
+                                  {"Max file size", "bytes"},
+                                  {"Max data size", "bytes"},
+                                  {"Max stack size", "bytes"},
+                                  {"Max core file size", "bytes"},
+                                  {"Max resident set", "bytes"},
+                                  {"Max processes", "processes"},
+                                  {"Max open files", "files"},
+                                  {"Max locked memory", "bytes"},
+                                  {"Max address space", "bytes"},
+                                  {"Max file locks", "locks"},
+                                  {"Max pending signals", "signals"},
+                                  {"Max msgqueue size", "bytes"},
+                                  {"Max nice priority", ""},
+                                  {"Max realtime priority", ""},
+                                  {"Max realtime timeout", "us"}};
+  std::string text = absl::StrFormat("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit",
+                                     "Hard Limit", "Units");
+  for (size_t i = 0; i < task.limits.size(); i++) {
+    absl::StrAppendFormat(&text, "%-25s %-20s %-20s %-10s\n", kRows[i].name,
+                          LimitText(task.limits[i].soft), LimitText(task.limits[i].hard),
+                          kRows[i].unit);
+  }
+  return text;
+}
+
+}  // namespace ringfence::sentry
