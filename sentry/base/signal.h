@@ -12,13 +12,40 @@ namespace ringfence::sentry {
 
 // A signal number as a guest passed it; any value. 0 is "no signal".
 enum class SigNo : int32_t {
-  kNone = 0, kHup = 1, kInt = 2, kQuit = 3, kIll = 4, kTrap = 5, kAbrt = 6, kBus = 7, kFpe = 8,
-  kKill = 9, kUsr1 = 10, kSegv = 11, kUsr2 = 12, kPipe = 13, kAlrm = 14, kTerm = 15,
-  kStkflt = 16, kChld = 17, kCont = 18, kStop = 19, kTstp = 20, kTtin = 21, kTtou = 22,
-  kUrg = 23, kXcpu = 24, kXfsz = 25, kVtalrm = 26, kProf = 27, kWinch = 28, kIo = 29, kPwr = 30,
+  kNone = 0,
+  kHup = 1,
+  kInt = 2,
+  kQuit = 3,
+  kIll = 4,
+  kTrap = 5,
+  kAbrt = 6,
+  kBus = 7,
+  kFpe = 8,
+  kKill = 9,
+  kUsr1 = 10,
+  kSegv = 11,
+  kUsr2 = 12,
+  kPipe = 13,
+  kAlrm = 14,
+  kTerm = 15,
+  kStkflt = 16,
+  kChld = 17,
+  kCont = 18,
+  kStop = 19,
+  kTstp = 20,
+  kTtin = 21,
+  kTtou = 22,
+  kUrg = 23,
+  kXcpu = 24,
+  kXfsz = 25,
+  kVtalrm = 26,
+  kProf = 27,
+  kWinch = 28,
+  kIo = 29,
+  kPwr = 30,
   kSys = 31,
 };
-inline constexpr int32_t kNumSignals = 64;        // _NSIG: 1..64 are valid
+inline constexpr int32_t kNumSignals = 64;           // _NSIG: 1..64 are valid
 inline constexpr int32_t kFirstRealTimeSignal = 32;  // SIGRTMIN of the kernel
 
 constexpr int32_t ToInt(SigNo s) { return static_cast<int32_t>(s); }
@@ -49,8 +76,8 @@ struct SigSet {
 };
 
 // si_code (sigaction(2)).
-inline constexpr int32_t kSiUser = 0, kSiKernel = 0x80, kSiQueue = -1, kSiTimer = -2,
-                         kSiMesgq = -3, kSiAsyncIo = -4, kSiSigIo = -5, kSiTkill = -6;
+inline constexpr int32_t kSiUser = 0, kSiKernel = 0x80, kSiQueue = -1, kSiTimer = -2, kSiMesgq = -3,
+                         kSiAsyncIo = -4, kSiSigIo = -5, kSiTkill = -6;
 inline constexpr int32_t kIllIllOpn = 2;
 inline constexpr int32_t kFpeIntDiv = 1, kFpeIntOvf = 2, kFpeFltDiv = 3, kFpeFltOvf = 4,
                          kFpeFltUnd = 5, kFpeFltRes = 6, kFpeFltInv = 7;
@@ -67,10 +94,10 @@ struct SigInfo {
   int32_t error = 0;  // si_errno
   int32_t code = 0;
   int32_t pad = 0;
-  struct Kill {       // kill, tgkill, sigqueue, mqueue
+  struct Kill {  // kill, tgkill, sigqueue, mqueue
     int32_t pid;
     uint32_t uid;
-    uint64_t value;   // sigval
+    uint64_t value;  // sigval
   };
   struct Child {
     int32_t pid;

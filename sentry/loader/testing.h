@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "sentry/mm/shared_pages.h"
@@ -21,7 +22,8 @@ class MemoryFile final : public File {
       : File(O_RDONLY),
         bytes_(std::move(bytes)),
         pages_(std::make_shared<AnonymousPages>(memory, AnonymousPages::Options{.name = "/test"})) {
-    UserIo io(absl::MakeSpan(reinterpret_cast<std::byte*>(bytes_.data()), bytes_.size()));
+    const auto writable = std::as_writable_bytes(std::span(bytes_));
+    UserIo io(absl::MakeSpan(writable.data(), writable.size()));
     if (!pages_->Write(0, io, bytes_.size()).ok()) abort();
   }
   Result<size_t> Read(const CallContext&, UserIo& io, const int64_t* offset) override {

@@ -54,9 +54,9 @@ class AnonymousPages : public Mappable {
   struct Options {
     std::string name;  // for /proc/PID/maps; SetName changes it
     uint64_t device = 0, inode = 0;
-    uint64_t size = 0;                 // initial size in bytes
+    uint64_t size = 0;                           // initial size in bytes
     std::shared_ptr<PageQuota> quota = nullptr;  // null: only GuestMemory limits
-    bool whole_blocks = false;         // allocate 2 MiB at once where a mapping wants them
+    bool whole_blocks = false;  // allocate 2 MiB at once where a mapping wants them
   };
   // `memory` outlives the object.
   AnonymousPages(platform::GuestMemory* memory, Options options);

@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include "sentry/kernel/deadline.h"
+#include "sentry/loader/vdso/vdso.h"
 #include "sentry/syscalls/handlers.h"
 #include "sentry/syscalls/time_abi.h"
 
@@ -53,6 +54,11 @@ bool IsHostClock(int32_t clock) {
 
 Result<Timespec> ReadClock(Task& task, int32_t clock) {
   if (IsHostClock(clock)) {
+    // The same conversion as the vDSO's: a call never says less than what ring 3 has just read.
+    if (const Vdso* vdso = task.kernel().options().vdso) {
+      const Result<int64_t> now = vdso->time().Now(clock);
+      if (now.ok()) return FromNanos(*now);
+    }
     timespec now;
     if (clock_gettime(clock, &now) != 0) return LastHostErrno();
     return Timespec{now.tv_sec, now.tv_nsec};

@@ -71,7 +71,7 @@ TimePage::HostSample TimePage::Sample() {
 }
 
 TimePage::TimePage(platform::GuestMemory* memory, Frame frame, uint64_t khz, int64_t counter_offset)
-    : data_(reinterpret_cast<VdsoTimeData*>(memory->HostAddress(frame))),
+    : data_(static_cast<VdsoTimeData*>(static_cast<void*>(memory->HostAddress(frame)))),
       frame_(frame),
       counter_offset_(static_cast<uint64_t>(counter_offset)),
       reliable_(CounterIsReliable()) {
