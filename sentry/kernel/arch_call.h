@@ -37,9 +37,8 @@ struct ExceptionSignal {
   SigInfo info;
   TrapInfo trap;
 };
-ExceptionSignal SignalOf(const platform::ExceptionExit& exception,
-                         const platform::ArchState& state, absl::Span<const uint8_t> code,
-                         const platform::FpuState* fpu);
+ExceptionSignal SignalOf(const platform::ExceptionExit& exception, const platform::ArchState& state,
+                         absl::Span<const uint8_t> code, const platform::FpuState* fpu);
 bool NeedsFpuState(const platform::ExceptionExit& exception);
 
 // The frame's description of a page fault.

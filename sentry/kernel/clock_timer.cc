@@ -94,9 +94,8 @@ void ClockTimer::Sample() {
     if (now >= expires_) {
       periods = 1;
       if (interval_ > 0) periods += static_cast<uint64_t>((now - expires_) / interval_);
-      expires_ = interval_ > 0
-                     ? SaturatingAdd(expires_, static_cast<int64_t>(periods) * interval_)
-                     : 0;
+      expires_ =
+          interval_ > 0 ? SaturatingAdd(expires_, static_cast<int64_t>(periods) * interval_) : 0;
     }
     if (expires_ != 0) left = expires_ - now;
   }

@@ -20,7 +20,7 @@
 namespace ringfence::sentry {
 
 struct TimerValue {
-  int64_t value_ns = 0;     // until the next expiry (or its time), 0 = disarmed
+  int64_t value_ns = 0;  // until the next expiry (or its time), 0 = disarmed
   int64_t interval_ns = 0;
 };
 

@@ -36,7 +36,8 @@ TEST_CASE("A CPU-clock timer fires by the clock, not by the wall") {
   TimerQueue queue;
   std::atomic<int64_t> cpu{1000};
   std::atomic<uint64_t> fired{0};
-  ClockTimer timer(&queue, [&] { return cpu.load(); }, [&](uint64_t n) { fired += n; });
+  ClockTimer timer(
+      &queue, [&] { return cpu.load(); }, [&](uint64_t n) { fired += n; });
   timer.Set(false, {5'000'000, 1'000'000});
   SleepMs(30);
   CHECK(fired == 0);

@@ -109,6 +109,7 @@ Result<TaskRef> Task::RegisterChild(Init init, const CloneArgs& args) {
 
 Result<int32_t> Task::Clone(const CloneArgs& args) {
   TRY(CheckFlags(args.flags, *creds()));
+  if (!kernel_->HasRoom()) return Errno::kAGAIN;
   Init init = TRY(PrepareChild(args));
   const std::shared_ptr<VforkCompletion> vfork_done = init.vfork_done;
   const TaskRef child = TRY(RegisterChild(std::move(init), args));

@@ -1,10 +1,22 @@
 // execve(2): the new program is loaded first, so that a failure leaves the old one as it was; then
 // the other threads end, and the task takes the new memory.
 #include "sentry/kernel/exec.h"
+
 #include "sentry/kernel/kernel.h"
 #include "sentry/loader/loader.h"
 
 namespace ringfence::sentry {
+
+namespace {
+
+// For /proc/PID/exe: where the file was opened, as the process sees it.
+std::string ExePath(const FsContext& fs, const ExecArgs& args) {
+  if (!args.exe_path.empty()) return args.exe_path;
+  if (args.file->dentry() == nullptr) return args.file->AnonymousName();
+  return Vfs::PathOf(args.file->dentry(), fs.root());
+}
+
+}  // namespace
 
 Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const CallContext& ctx,
                                                        const FsContext& fs, const ExecArgs& args,
@@ -21,7 +33,7 @@ Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const Cal
       .ctx = ctx,
       .executable = args.file,
       .path = args.path,
-      .exe_path = args.exe_path,
+      .exe_path = ExePath(fs, args),
       .open = open,
       .argv = args.argv,
       .envp = args.envp,
@@ -108,8 +120,7 @@ Result<void> Task::Exec(const CallContext& ctx, const ExecArgs& args) {
     absl::MutexLock lock(&task_tree_mutex);
     limits = group_->MemoryLimitsLocked();
   }
-  ExecTransaction::Program program =
-      TRY(ExecTransaction::Load(*kernel_, ctx, *fs_, args, limits));
+  ExecTransaction::Program program = TRY(ExecTransaction::Load(*kernel_, ctx, *fs_, args, limits));
   if (!ExecTransaction::TakeOverGroup(*this)) return Errno::kRESTARTNOINTR;
   ExecTransaction::Commit(*this, std::move(program));
   return Ok();

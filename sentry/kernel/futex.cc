@@ -22,12 +22,18 @@ Result<uint32_t> Apply(uint32_t operation, uint32_t old) {
   uint32_t arg = static_cast<uint32_t>(SignExtend12((operation >> 12) & 0xfff));
   if ((operation >> 28 & FUTEX_OP_OPARG_SHIFT) != 0) arg = uint32_t{1} << (arg & 31);
   switch (operation >> 28 & 7) {
-    case FUTEX_OP_SET: return arg;
-    case FUTEX_OP_ADD: return old + arg;
-    case FUTEX_OP_OR: return old | arg;
-    case FUTEX_OP_ANDN: return old & ~arg;
-    case FUTEX_OP_XOR: return old ^ arg;
-    default: return Errno::kNOSYS;
+    case FUTEX_OP_SET:
+      return arg;
+    case FUTEX_OP_ADD:
+      return old + arg;
+    case FUTEX_OP_OR:
+      return old | arg;
+    case FUTEX_OP_ANDN:
+      return old & ~arg;
+    case FUTEX_OP_XOR:
+      return old ^ arg;
+    default:
+      return Errno::kNOSYS;
   }
 }
 
@@ -35,13 +41,20 @@ Result<bool> Compare(uint32_t operation, uint32_t value) {
   const int32_t arg = SignExtend12(operation & 0xfff);
   const int32_t old = static_cast<int32_t>(value);
   switch (operation >> 24 & 0xf) {
-    case FUTEX_OP_CMP_EQ: return old == arg;
-    case FUTEX_OP_CMP_NE: return old != arg;
-    case FUTEX_OP_CMP_LT: return old < arg;
-    case FUTEX_OP_CMP_LE: return old <= arg;
-    case FUTEX_OP_CMP_GT: return old > arg;
-    case FUTEX_OP_CMP_GE: return old >= arg;
-    default: return Errno::kNOSYS;
+    case FUTEX_OP_CMP_EQ:
+      return old == arg;
+    case FUTEX_OP_CMP_NE:
+      return old != arg;
+    case FUTEX_OP_CMP_LT:
+      return old < arg;
+    case FUTEX_OP_CMP_LE:
+      return old <= arg;
+    case FUTEX_OP_CMP_GT:
+      return old > arg;
+    case FUTEX_OP_CMP_GE:
+      return old >= arg;
+    default:
+      return Errno::kNOSYS;
   }
 }
 

@@ -5,13 +5,13 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 
-#include "sentry/kernel/testing.h"
+#include "sentry/kernel/testing_guest.h"
 
 namespace ringfence::sentry {
 namespace {
 
 constexpr int64_t Neg(Errno e) { return -static_cast<int>(e); }
-constexpr VirtAddr kWord{kTestData}, kOther{kTestData + 64};
+constexpr VirtAddr kWord{kGuestData}, kOther{kGuestData + 64};
 
 int64_t FutexWait(Guest& g, VirtAddr addr, uint32_t expected, int64_t timeout_ns = -1,
                   uint32_t bitset = FutexManager::kMatchAny) {
@@ -37,8 +37,7 @@ int64_t Store(Guest& g, VirtAddr addr, uint32_t value) {
 }
 
 uint32_t Load(Guest& g, VirtAddr addr) {
-  return static_cast<uint32_t>(
-      g.Call([=](Task& t) { return AsRax(t.mm().AtomicLoad32(addr)); }));
+  return static_cast<uint32_t>(g.Call([=](Task& t) { return AsRax(t.mm().AtomicLoad32(addr)); }));
 }
 
 TEST_CASE("Wait and wake between two tasks") {
@@ -62,7 +61,7 @@ TEST_CASE("A changed word, a timeout, bad arguments") {
     CHECK(FutexWait(g, kWord, 0, 5'000'000) == Neg(Errno::kTIMEDOUT));
     CHECK(FutexWait(g, kWord, 0, 5'000'000, 0) == Neg(Errno::kINVAL));
     CHECK(FutexWait(g, VirtAddr(0x10), 0) == Neg(Errno::kFAULT));
-    CHECK(FutexWait(g, VirtAddr(kTestData + 1), 0) == Neg(Errno::kINVAL));
+    CHECK(FutexWait(g, VirtAddr(kGuestData + 1), 0) == Neg(Errno::kINVAL));
     CHECK(FutexWake(g, kWord, 5) == 0);
     // On a thread that may not block.
     CHECK(g.Call([](Task& t) {
@@ -166,8 +165,8 @@ TEST_CASE("A thread's end clears its tid word and marks robust futexes") {
                  kCloneChildClearTid | kCloneChildSetTid | kCloneParentSetTid;
     args.exit_signal = SigNo::kNone;
     args.child_tid = kWord;
-    args.parent_tid = VirtAddr(kTestData + 128);
-    constexpr uint64_t kHead = kTestData + 512, kEntry = kTestData + 640;
+    args.parent_tid = VirtAddr(kGuestData + 128);
+    constexpr uint64_t kHead = kGuestData + 512, kEntry = kGuestData + 640;
     std::atomic<bool> go{false};
     const int64_t tid = g.Clone(args, [&](Guest& t) {
       t.Call([](Task& task) -> int64_t {
@@ -183,7 +182,7 @@ TEST_CASE("A thread's end clears its tid word and marks robust futexes") {
       while (!go) t.Sleep(1'000'000);
       t.Exit(0);
     });
-    CHECK(Load(g, VirtAddr(kTestData + 128)) == static_cast<uint32_t>(tid));
+    CHECK(Load(g, VirtAddr(kGuestData + 128)) == static_cast<uint32_t>(tid));
     g.Sleep(5'000'000);
     CHECK(Load(g, kWord) == static_cast<uint32_t>(tid));
     go = true;

@@ -1,7 +1,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 
-#include "sentry/kernel/testing.h"
+#include "sentry/kernel/testing_guest.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -141,17 +141,15 @@ TEST_CASE("A terminal's foreground group") {
     CHECK(g.Wait(static_cast<int32_t>(pid), &status, false, true) == pid);
     CHECK(status == StoppedStatus(21));
     const int32_t p = static_cast<int32_t>(pid);
-    CHECK(g.Call([&](Task& t) {
-      return AsRax(tty->SetForegroundGroup(t.call_context(), p));
-    }) == 0);
+    CHECK(g.Call([&](Task& t) { return AsRax(tty->SetForegroundGroup(t.call_context(), p)); }) ==
+          0);
     g.Kill(-p, SigNo::kCont);
     CHECK(g.Wait(p, &status) == pid);
     CHECK(status == ExitedStatus(3));
     // The shell takes the terminal back from the background, ignoring SIGTTOU.
     g.SetAction(SigNo::kTtou, {kSigIgn, 0, 0, {}});
-    CHECK(g.Call([&](Task& t) {
-      return AsRax(tty->SetForegroundGroup(t.call_context(), 1));
-    }) == 0);
+    CHECK(g.Call([&](Task& t) { return AsRax(tty->SetForegroundGroup(t.call_context(), 1)); }) ==
+          0);
     CHECK(foreground(g) == 1);
   });
 }

@@ -10,7 +10,7 @@
 namespace ringfence::sentry {
 namespace {
 
-constexpr int32_t kPidMax = 32768;       // numbers are below (proc(5), pid_max)
+constexpr int32_t kPidMax = 32768;        // numbers are below (proc(5), pid_max)
 constexpr int32_t kFirstReusedPid = 300;  // after the numbers wrapped (RESERVED_PIDS)
 constexpr int kCapSysResource = 24;
 
@@ -187,7 +187,8 @@ int32_t Kernel::WaitForInit() {
   std::optional<pthread_t> last;
   {
     absl::MutexLock lock(&threads_mutex_);
-    threads_mutex_.Await(absl::Condition(+[](uint32_t* n) { return *n == 0; }, &live_threads_));
+    threads_mutex_.Await(absl::Condition(
+        +[](uint32_t* n) { return *n == 0; }, &live_threads_));
     last = std::exchange(ended_thread_, std::nullopt);
   }
   if (last.has_value()) pthread_join(*last, nullptr);
@@ -201,7 +202,8 @@ void Kernel::Kill() {
 
 void Kernel::SendExternalSignal(SigNo sig) {
   absl::MutexLock lock(&task_tree_mutex);
-  if (init_ != nullptr) (void)SignalSender::SendLocked(*init_, nullptr, {SigInfo::Kernel(sig), true});
+  if (init_ != nullptr)
+    (void)SignalSender::SendLocked(*init_, nullptr, {SigInfo::Kernel(sig), true});
 }
 
 // --- terminals ---
@@ -225,15 +227,20 @@ Result<void> Kernel::CheckLimitAccess(Task& caller, const ThreadGroup& target) c
   const TaskRef leader = target.leader();
   if (leader == nullptr) return Errno::kSRCH;
   const CredentialsRef theirs = leader->creds();
-  const bool same_user = mine->ruid == theirs->ruid && mine->ruid == theirs->euid &&
-                         mine->ruid == theirs->suid;
-  const bool same_group = mine->rgid == theirs->rgid && mine->rgid == theirs->egid &&
-                          mine->rgid == theirs->sgid;
+  const bool same_user =
+      mine->ruid == theirs->ruid && mine->ruid == theirs->euid && mine->ruid == theirs->suid;
+  const bool same_group =
+      mine->rgid == theirs->rgid && mine->rgid == theirs->egid && mine->rgid == theirs->sgid;
   if (same_user && same_group) return Ok();
   return Errno::kPERM;
 }
 
 // --- host threads ---
+
+bool Kernel::HasRoom() {
+  absl::MutexLock lock(&threads_mutex_);
+  return live_threads_ < options_.max_tasks;
+}
 
 Result<void> Kernel::StartThread(const TaskRef& task) {
   constexpr size_t kStackBytes = size_t{1} << 20;

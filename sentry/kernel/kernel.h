@@ -58,10 +58,10 @@ class Kernel {
     SyscallDispatcher* dispatcher = nullptr;  // outlives the kernel
     std::string hostname = "ringfence";
     std::string domainname = "(none)";
-    uint32_t max_tasks = 4096;                // each is a host thread; EAGAIN beyond
-    const Vdso* vdso = nullptr;               // outlives the kernel; null: programs get none
-    bool exitless = true;                     // tasks offer their calls to service threads
-    bool trace = false;                       // --strace
+    uint32_t max_tasks = 4096;   // each is a host thread; EAGAIN beyond
+    const Vdso* vdso = nullptr;  // outlives the kernel; null: programs get none
+    bool exitless = true;        // tasks offer their calls to service threads
+    bool trace = false;          // --strace
     // pid 1 ignores signals it has no handler for, as on Linux; off for `ringfence do`, whose
     // command expects to be an ordinary process.
     bool protect_init = true;
@@ -78,7 +78,7 @@ class Kernel {
   const Options& options() const { return options_; }
   FutexManager& futexes() { return futexes_; }
   TimerQueue& timers() { return timers_; }
-  int64_t boot_time_ns() const { return boot_time_ns_; }  // monotonic at start (uptime)
+  int64_t boot_time_ns() const { return boot_time_ns_; }          // monotonic at start (uptime)
   int64_t boot_realtime_ns() const { return boot_realtime_ns_; }  // btime of /proc/stat
   void Log(std::string_view line) const;
 
@@ -133,6 +133,7 @@ class Kernel {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   Result<TaskRef> LaunchInit(Program program, const InitArgs& args);
   void RegisterInit(const TaskRef& task, const InitArgs& args);
+  bool HasRoom();  // for another task; StartThread has the last word
   // Starts the host thread of a registered task. EAGAIN.
   Result<void> StartThread(const TaskRef& task);
   static void* ThreadEntry(void* start);

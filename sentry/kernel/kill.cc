@@ -22,8 +22,7 @@ bool SignalSender::IgnoredLocked(const ThreadGroup& group, const Task& receiver,
   const SigNo sig = signal.info.sig();
   // Blocked now, it may have a handler when it is unblocked.
   if (receiver.mask_.Has(sig) || receiver.awaited_.Has(sig)) return false;
-  if (group.immune_ && !signal.from_outside &&
-      group.actions_->Get(sig).handler == kSigDfl) {
+  if (group.immune_ && !signal.from_outside && group.actions_->Get(sig).handler == kSigDfl) {
     return true;
   }
   return group.actions_->IsIgnored(sig);

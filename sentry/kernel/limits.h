@@ -8,9 +8,22 @@
 namespace ringfence::sentry {
 
 enum class Resource : uint32_t {
-  kCpu = 0, kFsize = 1, kData = 2, kStack = 3, kCore = 4, kRss = 5, kNproc = 6, kNofile = 7,
-  kMemlock = 8, kAs = 9, kLocks = 10, kSigpending = 11, kMsgqueue = 12, kNice = 13,
-  kRtprio = 14, kRttime = 15,
+  kCpu = 0,
+  kFsize = 1,
+  kData = 2,
+  kStack = 3,
+  kCore = 4,
+  kRss = 5,
+  kNproc = 6,
+  kNofile = 7,
+  kMemlock = 8,
+  kAs = 9,
+  kLocks = 10,
+  kSigpending = 11,
+  kMsgqueue = 12,
+  kNice = 13,
+  kRtprio = 14,
+  kRttime = 15,
 };
 inline constexpr uint32_t kNumResources = 16;
 inline constexpr uint64_t kRlimInfinity = ~uint64_t{0};

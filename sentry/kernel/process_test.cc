@@ -1,7 +1,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 
-#include "sentry/kernel/testing.h"
+#include "sentry/kernel/testing_guest.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -18,8 +18,7 @@ TEST_CASE("fork, exit, wait") {
   TestKernel test;
   test.Run([&](Guest& g) {
     const int64_t pid = g.Fork([](Guest& child) {
-      const int64_t parent =
-          child.Call([](Task& task) -> int64_t { return task.group().ppid(); });
+      const int64_t parent = child.Call([](Task& task) -> int64_t { return task.group().ppid(); });
       child.ExitGroup(parent == 1 ? 7 : 8);
     });
     CHECK(pid == 2);
@@ -53,13 +52,12 @@ TEST_CASE("A fork has its own memory; CLONE_VM shares it") {
   TestKernel test;
   const auto store = [](Guest& g, uint32_t value) {
     g.Call([value](Task& task) -> int64_t {
-      return AsRax(task.mm().CopyOut(VirtAddr(kTestData), &value, sizeof(value)));
+      return AsRax(task.mm().CopyOut(VirtAddr(kGuestData), &value, sizeof(value)));
     });
   };
   const auto load = [](Guest& g) {
-    return g.Call([](Task& task) -> int64_t {
-      return AsRax(task.mm().AtomicLoad32(VirtAddr(kTestData)));
-    });
+    return g.Call(
+        [](Task& task) -> int64_t { return AsRax(task.mm().AtomicLoad32(VirtAddr(kGuestData))); });
   };
   test.Run([&](Guest& g) {
     store(g, 1);
@@ -114,7 +112,10 @@ TEST_CASE("The leader may end first; its status counts") {
   TestKernel test;
   test.Run([](Guest& g) {
     const int64_t pid = g.Fork([](Guest& child) {
-      child.Thread([](Guest& t) { t.Sleep(30'000'000); t.Exit(1); });
+      child.Thread([](Guest& t) {
+        t.Sleep(30'000'000);
+        t.Exit(1);
+      });
       child.Exit(5);
     });
     int32_t status = 0;
@@ -142,9 +143,7 @@ TEST_CASE("Orphans go to init, or to a subreaper") {
     CHECK(status == ExitedStatus(4));
     const int64_t reaper = g.Fork([](Guest& child) {
       child.Call([](Task& t) -> int64_t { return t.group().child_subreaper = true; });
-      child.Fork([](Guest& middle) {
-        middle.Fork([](Guest& leaf) { leaf.Sleep(10'000'000); });
-      });
+      child.Fork([](Guest& middle) { middle.Fork([](Guest& leaf) { leaf.Sleep(10'000'000); }); });
       int reaped = 0;
       while (child.Wait(-1, nullptr) > 0) ++reaped;
       child.ExitGroup(reaped);

@@ -24,8 +24,8 @@ SigInfo Reaper::ChildInfoLocked(ThreadGroup& group, SigNo sig, int32_t code, int
   SigInfo info;
   info.signo = ToInt(sig);
   info.code = code;
-  info.child = {group.tgid_, group.leader_->creds()->ruid, status, 0,
-                usage.user_ns / kNanosPerTick, usage.system_ns / kNanosPerTick};
+  info.child = {group.tgid_, group.leader_->creds()->ruid,  status,
+                0,           usage.user_ns / kNanosPerTick, usage.system_ns / kNanosPerTick};
   return info;
 }
 
@@ -59,10 +59,10 @@ void Reaper::CheckOrphanLocked(ThreadGroup& group, ThreadGroup* parent,
   if (parent->process_group_.get() == &jobs || parent->process_group_->session() != jobs.session())
     return;
   if (!IsOrphanedLocked(jobs, without)) return;
-  const bool stopped = std::any_of(
-      jobs.members_.begin(), jobs.members_.end(),
-      [](const ThreadGroup* member)
-          ABSL_NO_THREAD_SAFETY_ANALYSIS { return member->stop_requested_; });
+  const bool stopped = std::any_of(jobs.members_.begin(), jobs.members_.end(),
+                                   [](const ThreadGroup* member) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                     return member->stop_requested_;
+                                   });
   if (!stopped) return;
   SignalSender::SendToProcessGroupLocked(jobs, SigInfo::Kernel(SigNo::kHup));
   SignalSender::SendToProcessGroupLocked(jobs, SigInfo::Kernel(SigNo::kCont));
@@ -124,8 +124,7 @@ void Reaper::NotifyExitLocked(ThreadGroup& group) {
   }
   const SigAction& action = parent->actions_->Get(SigNo::kChld);
   const bool normal = group.exit_signal_ == SigNo::kChld;
-  const bool unwanted =
-      normal && (action.handler == kSigIgn || (action.flags & kSaNoCldWait) != 0);
+  const bool unwanted = normal && (action.handler == kSigIgn || (action.flags & kSaNoCldWait) != 0);
   if (IsValid(group.exit_signal_) && !(normal && action.handler == kSigIgn)) {
     const ChildCode what = CodeOf(StatusLocked(group));
     const SigInfo info = ChildInfoLocked(group, group.exit_signal_, what.code, what.status);

@@ -39,8 +39,7 @@ class Reaper {
   static void ReparentChildrenLocked(ThreadGroup& group)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   static void NotifyExitLocked(ThreadGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
-  static void CheckOrphanLocked(ThreadGroup& group, ThreadGroup* parent,
-                                const ThreadGroup* without)
+  static void CheckOrphanLocked(ThreadGroup& group, ThreadGroup* parent, const ThreadGroup* without)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   static void EndSessionLocked(ThreadGroup& group) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   static SigInfo ChildInfoLocked(ThreadGroup& group, SigNo sig, int32_t code, int32_t status)

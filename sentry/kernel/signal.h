@@ -21,8 +21,8 @@ inline constexpr SigSet kUnblockableSignals = SigSet::Make(SigNo::kKill, SigNo::
 inline constexpr SigSet kStopSignals =
     SigSet::Make(SigNo::kStop, SigNo::kTstp, SigNo::kTtin, SigNo::kTtou);
 // Sent by the faulting instruction itself; dequeued before others.
-inline constexpr SigSet kSynchronousSignals = SigSet::Make(
-    SigNo::kSegv, SigNo::kBus, SigNo::kIll, SigNo::kTrap, SigNo::kFpe, SigNo::kSys);
+inline constexpr SigSet kSynchronousSignals =
+    SigSet::Make(SigNo::kSegv, SigNo::kBus, SigNo::kIll, SigNo::kTrap, SigNo::kFpe, SigNo::kSys);
 
 enum class DefaultAction : uint8_t { kTerminate, kCore, kStop, kContinue, kIgnore };
 DefaultAction DefaultActionOf(SigNo sig);

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <vector>
 
-#include "sentry/kernel/testing.h"
+#include "sentry/kernel/testing_guest.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -18,9 +18,8 @@ int64_t SetMask(Guest& g, SigSet mask) {
 
 // A call that waits for nothing and asks to be restarted in the given way.
 int64_t BlockAnd(Guest& g, Errno how) {
-  return g.Call([how](Task& t) -> int64_t {
-    return t.Block(Deadline::Never()).ok() ? 0 : Neg(how);
-  });
+  return g.Call(
+      [how](Task& t) -> int64_t { return t.Block(Deadline::Never()).ok() ? 0 : Neg(how); });
 }
 
 TEST_CASE("A handler runs for a signal to itself before the call returns") {
@@ -64,7 +63,8 @@ TEST_CASE("Interrupted calls restart as Linux restarts them") {
     int runs = 0;
     g.SetAction(SigNo::kChld, {kSigDfl, 0, 0, {}});
     g.Handle(SigNo::kUsr1, [&](int) { ++runs; });
-    g.Handle(SigNo::kUsr2, [&](int) { ++runs; }, kSaRestart);
+    g.Handle(
+        SigNo::kUsr2, [&](int) { ++runs; }, kSaRestart);
     poke(g, SigNo::kUsr1);
     CHECK(BlockAnd(g, Errno::kRESTARTSYS) == Neg(Errno::kINTR));
     poke(g, SigNo::kUsr2);
@@ -156,7 +156,8 @@ TEST_CASE("A handler's mask, SA_NODEFER and SA_RESETHAND") {
   TestKernel once;
   CHECK(once.Run([](Guest& g) {
     const int64_t pid = g.Fork([](Guest& c) {
-      c.Handle(SigNo::kUsr1, [](int) {}, kSaResetHand);
+      c.Handle(
+          SigNo::kUsr1, [](int) {}, kSaResetHand);
       c.Kill(2, SigNo::kUsr1);
       c.Kill(2, SigNo::kUsr1);
     });
@@ -194,9 +195,9 @@ TEST_CASE("sigtimedwait takes blocked signals, times out, is interrupted") {
     SetMask(g, SigSet::Make(SigNo::kUsr1, static_cast<SigNo>(40)));
     const auto wait = [&](int64_t ns) {
       return g.Call([ns](Task& t) -> int64_t {
-        const auto info = t.WaitForSignal(
-            t.call_context(), SigSet::Make(SigNo::kUsr1, static_cast<SigNo>(40)),
-            ns < 0 ? Deadline::Never() : Deadline::After(ns));
+        const auto info =
+            t.WaitForSignal(t.call_context(), SigSet::Make(SigNo::kUsr1, static_cast<SigNo>(40)),
+                            ns < 0 ? Deadline::Never() : Deadline::After(ns));
         return info.ok() ? info->signo : Neg(info.error());
       });
     };
@@ -207,7 +208,8 @@ TEST_CASE("sigtimedwait takes blocked signals, times out, is interrupted") {
     g.Fork([](Guest& c) {
       c.Sleep(10'000'000);
       c.Call([](Task& t) -> int64_t {
-        return AsRax(QueueSignal(t, 1, 0, SigInfo::User(static_cast<SigNo>(40), kSiQueue, 5, 0, 9)));
+        return AsRax(
+            QueueSignal(t, 1, 0, SigInfo::User(static_cast<SigNo>(40), kSiQueue, 5, 0, 9)));
       });
     });
     CHECK(wait(-1) == 40);
@@ -236,31 +238,34 @@ TEST_CASE("Faults raise signals with code and address; blocked or default ones k
       return status;
     };
     CHECK(status_of([](Guest& c) {
-      SetMask(c, SigSet::Of(SigNo::kSegv));
-      c.Trap(platform::FaultExit{VirtAddr(0x1234), Access::kRead, false});
-    }) == KilledStatus(11, false));
-    CHECK(status_of([](Guest& c) { c.Trap(platform::ExceptionExit{6, 0}); }) ==
-          KilledStatus(4, false));
-    CHECK(status_of([](Guest& c) { c.Trap(platform::ExceptionExit{0, 0}); }) ==
-          KilledStatus(8, false));
-    CHECK(status_of([](Guest& c) { c.Trap(platform::ExceptionExit{3, 0}); }) ==
-          KilledStatus(5, false));
+            SetMask(c, SigSet::Of(SigNo::kSegv));
+            c.Trap(platform::FaultExit{VirtAddr(0x1234), Access::kRead, false});
+          }) == KilledStatus(11, false));
+    CHECK(status_of([](Guest& c) {
+            c.Trap(platform::ExceptionExit{6, 0});
+          }) == KilledStatus(4, false));
+    CHECK(status_of([](Guest& c) {
+            c.Trap(platform::ExceptionExit{0, 0});
+          }) == KilledStatus(8, false));
+    CHECK(status_of([](Guest& c) {
+            c.Trap(platform::ExceptionExit{3, 0});
+          }) == KilledStatus(5, false));
     CHECK(status_of([](Guest& c) { c.Trap(platform::BusErrorExit{}); }) == ExitedStatus(0));
     CHECK(status_of([](Guest& c) {
-      c.Trap(platform::BusErrorExit{});
-      c.Call([](Task&) -> int64_t { return 0; });
-      c.Trap(platform::BusErrorExit{});
-    }) == ExitedStatus(0));
+            c.Trap(platform::BusErrorExit{});
+            c.Call([](Task&) -> int64_t { return 0; });
+            c.Trap(platform::BusErrorExit{});
+          }) == ExitedStatus(0));
     CHECK(status_of([](Guest& c) { c.Trap(platform::FatalExit{"test"}); }) ==
           KilledStatus(9, false));
     // The stack pointer is bad: no frame, so SIGSEGV takes its default.
     CHECK(status_of([](Guest& c) {
-      c.Handle(SigNo::kUsr1, [](int) {});
-      c.Call([](Task& t) -> int64_t {
-        t.arch().rsp = 0x10;
-        return AsRax(Kill(t, t.tgid(), SigNo::kUsr1));
-      });
-    }) == KilledStatus(11, false));
+            c.Handle(SigNo::kUsr1, [](int) {});
+            c.Call([](Task& t) -> int64_t {
+              t.arch().rsp = 0x10;
+              return AsRax(Kill(t, t.tgid(), SigNo::kUsr1));
+            });
+          }) == KilledStatus(11, false));
   });
 }
 
@@ -347,13 +352,13 @@ TEST_CASE("sigaltstack: errors and autodisarm") {
       });
     };
     SigAltStack stack;
-    stack.sp = kTestData;
+    stack.sp = kGuestData;
     stack.flags = 0;
     stack.size = 100;
     CHECK(set(stack) == Neg(Errno::kNOMEM));
     stack.flags = 77;
     CHECK(set(stack) == Neg(Errno::kINVAL));
-    stack.sp = kTestStackTop - 8 * kPageSize;
+    stack.sp = kGuestStackTop - 8 * kPageSize;
     stack.size = 4 * kPageSize;
     stack.flags = kSsAutoDisarm;
     CHECK(set(stack) == kSsDisable);

@@ -162,7 +162,8 @@ Rusage Task::Usage() const {
   const double guest = static_cast<double>(guest_wall_ns_.load(std::memory_order_relaxed));
   const double sentry = static_cast<double>(sentry_wall_ns_.load(std::memory_order_relaxed));
   const double share = guest + sentry > 0 ? guest / (guest + sentry) : 1.0;
-  usage.user_ns = std::clamp(static_cast<int64_t>(static_cast<double>(cpu) * share), int64_t{0}, cpu);
+  usage.user_ns =
+      std::clamp(static_cast<int64_t>(static_cast<double>(cpu) * share), int64_t{0}, cpu);
   usage.system_ns = cpu - usage.user_ns;
   usage.voluntary_switches = sleeps_.load(std::memory_order_relaxed);
   return usage;

@@ -59,17 +59,17 @@ inline constexpr uint64_t kCloneVm = 0x100, kCloneFs = 0x200, kCloneFiles = 0x40
                           kCloneClearSighand = 0x100000000, kCloneNewTime = 0x80;
 
 struct CloneArgs {
-  uint64_t flags = 0;       // without the exit signal
+  uint64_t flags = 0;  // without the exit signal
   SigNo exit_signal = SigNo::kChld;
-  uint64_t stack = 0;       // stack pointer of the child; 0 = the parent's
+  uint64_t stack = 0;  // stack pointer of the child; 0 = the parent's
   VirtAddr parent_tid, child_tid;
   uint64_t tls = 0;
 };
 
 struct ExecArgs {
-  FileRef file;              // the program, opened for reading, execute permission checked
-  std::string path;          // as given: AT_EXECFN and what an interpreter script is told
-  std::string exe_path;      // absolute, for /proc/PID/exe
+  FileRef file;          // the program, opened for reading, execute permission checked
+  std::string path;      // as given: AT_EXECFN and what an interpreter script is told
+  std::string exe_path;  // absolute, for /proc/PID/exe; empty: the path of `file`
   std::vector<std::string> argv, envp;
 };
 
@@ -139,11 +139,11 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::shared_ptr<FdTable> fds_ref() const;
   std::shared_ptr<FsContext> fs_ref() const;
   CredentialsRef creds() const;
-  std::string comm() const;                  // at most 15 bytes
-  void SetCreds(CredentialsRef creds);       // own
+  std::string comm() const;             // at most 15 bytes
+  void SetCreds(CredentialsRef creds);  // own
   void SetComm(std::string_view comm);
-  void SetFds(std::shared_ptr<FdTable> fds); // own; unshare(CLONE_FILES)
-  void SetFs(std::shared_ptr<FsContext> fs); // own; unshare(CLONE_FS)
+  void SetFds(std::shared_ptr<FdTable> fds);  // own; unshare(CLONE_FILES)
+  void SetFs(std::shared_ptr<FsContext> fs);  // own; unshare(CLONE_FS)
 
   // --- blocking; own thread only ---
   enum class Wakeup : uint8_t { kSignals, kKillOnly };  // interruptible or killable
@@ -151,7 +151,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   // stop or exit is pending (kRESTARTSYS). The caller tries its condition again after ok, since
   // wake-ups may be spurious. Releases the vCPU.
   Result<void> Block(const Deadline& deadline, Wakeup wakeup = Wakeup::kSignals);
-  void Wake() { sleeper_.Wake(); }           // any thread, takes no lock
+  void Wake() { sleeper_.Wake(); }  // any thread, takes no lock
   // A signal, stop or exit is waiting to be handled; calls return soon.
   bool HasPendingWork() const { return work_.load(std::memory_order_acquire) != 0; }
 
@@ -159,24 +159,24 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   // the rest of it. Own.
   using RestartFn = std::function<int64_t(Task&)>;
   void SetRestart(RestartFn fn) { restart_ = std::move(fn); }
-  int64_t Restart();                         // EINTR when there is nothing
+  int64_t Restart();  // EINTR when there is nothing
 
   // --- life; own thread ---
   Result<int32_t> Clone(const CloneArgs& args);  // also fork and vfork; the child's tid
   // execve: on success the registers are the new program's. After the point of no return a
   // failure ends the task with SIGSEGV or SIGKILL as on Linux.
   Result<void> Exec(const CallContext& ctx, const ExecArgs& args);
-  void Exit(int32_t code);                   // exit(2); takes effect when the call returns
-  void ExitGroup(int32_t code);              // exit_group(2)
+  void Exit(int32_t code);       // exit(2); takes effect when the call returns
+  void ExitGroup(int32_t code);  // exit_group(2)
 
   // --- signals ---
-  SigSet signal_mask() const;                              // any thread
-  void SetSignalMask(SigSet mask);                         // own; SIGKILL and SIGSTOP are left out
+  SigSet signal_mask() const;       // any thread
+  void SetSignalMask(SigSet mask);  // own; SIGKILL and SIGSTOP are left out
   // sigsuspend, ppoll, pselect, epoll_pwait: `mask` holds until the call has been left and a
   // signal, if any, has been delivered; the old mask is then back (in the frame). Own.
   void SetTemporarySignalMask(SigSet mask);
-  void RestoreSignalMask();                                // cancels it (the call succeeded). Own
-  SigSet PendingSignalSet() const;                         // sigpending(2): own and group, masked
+  void RestoreSignalMask();         // cancels it (the call succeeded). Own
+  SigSet PendingSignalSet() const;  // sigpending(2): own and group, masked
   // sigtimedwait(2): EAGAIN at the deadline, EINTR.
   Result<SigInfo> WaitForSignal(const CallContext& ctx, SigSet wanted, const Deadline& deadline);
   // signalfd: takes a pending signal of `wanted` for this task; EAGAIN.
@@ -197,9 +197,9 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
 
   // --- accounting; any thread ---
   Rusage Usage() const;
-  int64_t CpuTimeNs() const;           // user + system
+  int64_t CpuTimeNs() const;                                // user + system
   int64_t start_time_ns() const { return start_time_ns_; }  // monotonic
-  char StateLetter() const;            // R, S, T, Z as in /proc/PID/stat
+  char StateLetter() const;                                 // R, S, T, Z as in /proc/PID/stat
   // Calls of this task are printed (--strace): none are served by service threads then.
   void SetTraced(bool traced) { traced_.store(traced, std::memory_order_relaxed); }
 
@@ -277,14 +277,14 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::unique_ptr<platform::FpuState> initial_fpu_;  // loaded by Run before the first Switch
   platform::ArchState arch_;
   VirtAddr clear_child_tid_;
-  VirtAddr set_child_tid_;           // CLONE_CHILD_SETTID: stored by the child itself
+  VirtAddr set_child_tid_;  // CLONE_CHILD_SETTID: stored by the child itself
   SigAltStack alt_stack_;
-  TrapInfo trap_;                    // the last fault, for signal frames
+  TrapInfo trap_;  // the last fault, for signal frames
   RestartFn restart_;
   bool registers_replaced_ = false;  // by execve or rt_sigreturn during the present call
   bool restart_pending_ = false;     // the call's result is an internal kRESTART*
   int64_t call_result_ = 0;
-  bool mask_saved_ = false;          // saved_mask_ is to come back
+  bool mask_saved_ = false;  // saved_mask_ is to come back
   uint64_t bus_error_rip_ = 0;
   int64_t last_mark_ns_ = 0;
   std::shared_ptr<VforkCompletion> vfork_done_;  // the parent waits for it

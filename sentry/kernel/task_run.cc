@@ -113,7 +113,8 @@ void Task::HandleFault(const platform::FaultExit& fault) {
   const uint64_t address = fault.address.value();
   SigInfo info;
   switch (mm_->HandleFault(fault.address, fault.access)) {
-    case FaultResult::kHandled: return;
+    case FaultResult::kHandled:
+      return;
     case FaultResult::kMapError:
       info = SigInfo::FaultAt(SigNo::kSegv, kSegvMapErr, address);
       break;
@@ -148,12 +149,13 @@ bool Task::EmulateFixedAddressCall(VirtAddr address) {
 
 void Task::HandleException(const platform::ExceptionExit& exception) {
   std::array<uint8_t, 2> code{};
-  const size_t readable = mm_->CopyInSome(code.data(), VirtAddr(ProgramCounter(arch_)), code.size()).value_or(0);
+  const size_t readable =
+      mm_->CopyInSome(code.data(), VirtAddr(ProgramCounter(arch_)), code.size()).value_or(0);
   platform::FpuState fpu;
   const bool numeric = NeedsFpuState(exception);
   if (numeric) context_->SaveFpu(&fpu);
-  const ExceptionSignal signal = SignalOf(exception, arch_, absl::MakeSpan(code.data(), readable),
-                                          numeric ? &fpu : nullptr);
+  const ExceptionSignal signal =
+      SignalOf(exception, arch_, absl::MakeSpan(code.data(), readable), numeric ? &fpu : nullptr);
   trap_ = signal.trap;
   ForceSignal(signal.info);
 }
@@ -171,8 +173,8 @@ void Task::HandleBusError(const platform::BusErrorExit& error) {
 }
 
 void Task::Die(std::string_view why) {
-  kernel_->Log(absl::StrCat("process ", tgid(), " (", comm(), ") killed: ",
-                            absl::string_view(why.data(), why.size())));
+  kernel_->Log(absl::StrCat("process ", tgid(), " (", comm(),
+                            ") killed: ", absl::string_view(why.data(), why.size())));
   absl::MutexLock lock(&task_tree_mutex);
   group_->StartExitLocked(KilledStatus(ToInt(SigNo::kKill), false));
 }

@@ -175,15 +175,28 @@ MemoryManager::Limits ThreadGroup::MemoryLimitsLocked() const {
 // --- accounting ---
 
 Rusage ThreadGroup::Usage() const {
-  absl::MutexLock lock(&task_tree_mutex);
-  return UsageLocked();
+  Rusage usage;
+  TaskRef task;
+  {
+    absl::MutexLock lock(&task_tree_mutex);
+    usage = UsageLocked();
+    if (!tasks_.empty()) task = tasks_.front()->shared_from_this();
+  }
+  // The memory's own lock may be held for long.
+  if (task != nullptr) usage.Add(task->MemoryUsage());
+  return usage;
 }
 
+// Without the memory figures of live tasks.
 Rusage ThreadGroup::UsageLocked() const {
   Rusage usage = finished_usage_;
   for (const Task* task : tasks_) usage.Add(task->Usage());
-  if (!tasks_.empty()) usage.Add(tasks_.front()->MemoryUsage());
   return usage;
+}
+
+int64_t ThreadGroup::UserTimeNs() const {
+  absl::MutexLock lock(&task_tree_mutex);
+  return UsageLocked().user_ns;
 }
 
 Rusage ThreadGroup::ChildrenUsage() const {

@@ -31,7 +31,7 @@ class Session {
   friend class Reaper;
   friend class TerminalControl;
   const int32_t id_;
-  ThreadGroup* leader_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;  // null once it has exited
+  ThreadGroup* leader_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;        // null once it has exited
   TerminalControl* terminal_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;  // the controlling one
 };
 
@@ -62,18 +62,18 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   int32_t tgid() const { return tgid_; }
   // Parent's tgid as getppid(2) says it: 0 for init.
   int32_t ppid() const;
-  TaskRef leader() const;                 // null only while exec changes it
-  std::vector<TaskRef> Tasks() const;     // live ones, leader first
+  TaskRef leader() const;              // null only while exec changes it
+  std::vector<TaskRef> Tasks() const;  // live ones, leader first
   size_t NumTasks() const;
   std::vector<ThreadGroupRef> Children() const;
 
   // --- groups and sessions ---
-  int32_t pgid() const;                   // of a live process
+  int32_t pgid() const;  // of a live process
   int32_t sid() const;
-  Result<int32_t> SetSid();               // setsid(2): EPERM
+  Result<int32_t> SetSid();  // setsid(2): EPERM
   // setpgid(2) called by this process: ESRCH, EPERM, EACCES, EINVAL. pid 0: this, pgid 0: pid.
   Result<void> SetPgid(int32_t pid, int32_t pgid);
-  Result<int32_t> PgidOrGone() const;     // ESRCH once reaped
+  Result<int32_t> PgidOrGone() const;  // ESRCH once reaped
   Result<int32_t> SidOrGone() const;
 
   // --- signals ---
@@ -91,9 +91,10 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   ProcessTimers& timers() { return timers_; }
 
   // --- accounting ---
-  Rusage Usage() const;           // live and finished threads
-  Rusage ChildrenUsage() const;   // waited-for children
+  Rusage Usage() const;          // live and finished threads
+  Rusage ChildrenUsage() const;  // waited-for children
   int64_t CpuTimeNs() const;
+  int64_t UserTimeNs() const;
 
   // --- prctl ---
   std::atomic<bool> child_subreaper{false};
@@ -144,7 +145,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   TaskRef leader_ ABSL_GUARDED_BY(task_tree_mutex);
   std::vector<Task*> tasks_ ABSL_GUARDED_BY(task_tree_mutex);  // not finished
   ThreadGroup* parent_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;
-  int32_t parent_tid_ ABSL_GUARDED_BY(task_tree_mutex) = 0;    // thread that made it
+  int32_t parent_tid_ ABSL_GUARDED_BY(task_tree_mutex) = 0;  // thread that made it
   std::vector<ThreadGroup*> children_ ABSL_GUARDED_BY(task_tree_mutex);
   std::shared_ptr<ProcessGroup> process_group_ ABSL_GUARDED_BY(task_tree_mutex);
   SigNo exit_signal_ ABSL_GUARDED_BY(task_tree_mutex) = SigNo::kChld;

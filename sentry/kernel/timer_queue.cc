@@ -38,9 +38,12 @@ void TimerQueue::ClockWasSet() { sleeper_.Wake(); }
 
 TimerQueue::Ordered* TimerQueue::ListOf(const Timer* timer) {
   switch (timer->setting_.next.clock) {
-    case Deadline::Clock::kNever: return nullptr;
-    case Deadline::Clock::kMonotonic: return &monotonic_;
-    case Deadline::Clock::kRealtime: return &realtime_;
+    case Deadline::Clock::kNever:
+      return nullptr;
+    case Deadline::Clock::kMonotonic:
+      return &monotonic_;
+    case Deadline::Clock::kRealtime:
+      return &realtime_;
   }
   return nullptr;
 }
@@ -69,9 +72,8 @@ void TimerQueue::Remove(Timer* timer) {
   Erase(timer);
   timer->setting_ = {};
   if (running_queue == this) return;
-  const auto idle = [this, timer]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return running_ != timer;
-  };
+  const auto idle = [this, timer]()
+                        ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return running_ != timer; };
   mutex_.Await(absl::Condition(&idle));
 }
 

@@ -33,7 +33,7 @@ class Timer {
   Timer& operator=(const Timer&) = delete;
 
   struct Setting {
-    Deadline next;           // Never = disarmed
+    Deadline next;            // Never = disarmed
     int64_t interval_ns = 0;  // 0 = once
   };
   // Replaces the setting and returns the old one. A callback that is running meanwhile finishes.

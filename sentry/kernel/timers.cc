@@ -46,7 +46,7 @@ std::shared_ptr<ClockTimer> ProcessTimers::MakeITimer(ITimerKind kind) {
       return std::make_shared<ClockTimer>(queue, Deadline::Clock::kMonotonic, fire);
     case ITimerKind::kVirtual:
       return std::make_shared<ClockTimer>(
-          queue, [group] { return group->Usage().user_ns; }, fire);
+          queue, [group] { return group->UserTimeNs(); }, fire);
     case ITimerKind::kProf:
       return std::make_shared<ClockTimer>(
           queue, [group] { return group->CpuTimeNs(); }, fire);
@@ -109,8 +109,7 @@ std::shared_ptr<ProcessTimers::PosixTimer> ProcessTimers::Find(int32_t id) const
   return it == posix_.end() ? nullptr : it->second;
 }
 
-Result<std::unique_ptr<ClockTimer>> ProcessTimers::MakeClock(int32_t clock,
-                                                             ClockTimer::Fire fire) {
+Result<std::unique_ptr<ClockTimer>> ProcessTimers::MakeClock(int32_t clock, ClockTimer::Fire fire) {
   TimerQueue* queue = &group_->kernel().timers();
   ThreadGroup* group = group_;
   switch (clock) {

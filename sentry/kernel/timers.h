@@ -31,9 +31,9 @@ struct TimerEvent {
   enum class Notify : uint8_t { kNone, kSignal, kThreadId };
   Notify notify = Notify::kSignal;
   SigNo sig = SigNo::kAlrm;
-  uint64_t value = 0;       // sigval
+  uint64_t value = 0;              // sigval
   bool value_is_timer_id = false;  // no sigevent was given
-  int32_t tid = 0;          // for kThreadId
+  int32_t tid = 0;                 // for kThreadId
 };
 
 class ProcessTimers {

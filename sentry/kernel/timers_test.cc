@@ -3,7 +3,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 
-#include "sentry/kernel/testing.h"
+#include "sentry/kernel/testing_guest.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -84,9 +84,8 @@ TEST_CASE("POSIX timers: signals with values, overruns, deletion") {
     CHECK(g.Call([](Task& t) { return AsRax(t.group().timers().Delete(0)); }) == 0);
     CHECK(g.Call([](Task& t) { return AsRax(t.group().timers().Delete(0)); }) ==
           Neg(Errno::kINVAL));
-    CHECK(g.Call([](Task& t) {
-      return AsRax(t.group().timers().Create(t, 77, {}));
-    }) == Neg(Errno::kINVAL));
+    CHECK(g.Call([](Task& t) { return AsRax(t.group().timers().Create(t, 77, {})); }) ==
+          Neg(Errno::kINVAL));
   });
 }
 

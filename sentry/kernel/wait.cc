@@ -33,12 +33,13 @@ class ChildWaiter {
     if (request_.clone == WaitRequest::Clone::kNormal && !normal) return false;
     if (request_.clone == WaitRequest::Clone::kCloneOnly && normal) return false;
     switch (request_.which) {
-      case WaitRequest::Which::kAny: return true;
-      case WaitRequest::Which::kPid: return child.tgid_ == request_.id;
+      case WaitRequest::Which::kAny:
+        return true;
+      case WaitRequest::Which::kPid:
+        return child.tgid_ == request_.id;
       case WaitRequest::Which::kProcessGroup:
-        return child.process_group_->id() == (request_.id != 0
-                                                  ? request_.id
-                                                  : task_.group().process_group_->id());
+        return child.process_group_->id() ==
+               (request_.id != 0 ? request_.id : task_.group().process_group_->id());
     }
     return false;
   }
@@ -72,8 +73,7 @@ class ChildWaiter {
     return DescribeLocked(child, StoppedStatus(sig), {kCldStopped, sig});
   }
 
-  WaitResult TakeContinueLocked(ThreadGroup& child)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex) {
+  WaitResult TakeContinueLocked(ThreadGroup& child) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex) {
     if (!request_.no_reap) child.continue_waitable_ = false;
     return DescribeLocked(child, kContinuedStatus, {kCldContinued, ToInt(SigNo::kCont)});
   }

@@ -17,8 +17,8 @@ struct WaitRequest {
   Which which = Which::kAny;
   int32_t id = 0;  // tgid or process group; 0 as a group is the caller's own
   bool exited = true, stopped = false, continued = false;
-  bool no_hang = false;  // WNOHANG
-  bool no_reap = false;  // WNOWAIT
+  bool no_hang = false;                                      // WNOHANG
+  bool no_reap = false;                                      // WNOWAIT
   enum class Clone : uint8_t { kNormal, kCloneOnly, kAll };  // default, __WCLONE, __WALL
   Clone clone = Clone::kNormal;
   bool own_children_only = false;  // __WNOTHREAD

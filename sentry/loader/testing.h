@@ -4,6 +4,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstring>
@@ -32,6 +33,12 @@ class MemoryFile final : public File {
   }
   Result<size_t> Write(const CallContext&, UserIo&, const int64_t*) override {
     return Errno::kBADF;
+  }
+  Result<Attributes> GetAttr(const CallContext&) override {
+    Attributes attributes;
+    attributes.mode = S_IFREG | 0755;
+    attributes.size = bytes_.size();
+    return attributes;
   }
   Result<MappableRef> GetMappable(const CallContext&, bool) override { return MappableRef(pages_); }
 

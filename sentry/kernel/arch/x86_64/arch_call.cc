@@ -51,22 +51,31 @@ int32_t SimdCode(const platform::FpuState* fpu) {
 SigInfo InfoOf(const platform::ExceptionExit& exception, uint64_t rip,
                absl::Span<const uint8_t> code, const platform::FpuState* fpu) {
   switch (exception.vector) {
-    case kDivide: return SigInfo::FaultAt(SigNo::kFpe, kFpeIntDiv, rip);
-    case kDebug: return SigInfo::FaultAt(SigNo::kTrap, kTrapTrace, rip);
-    case kBreakpoint: return SigInfo::Kernel(SigNo::kTrap);
+    case kDivide:
+      return SigInfo::FaultAt(SigNo::kFpe, kFpeIntDiv, rip);
+    case kDebug:
+      return SigInfo::FaultAt(SigNo::kTrap, kTrapTrace, rip);
+    case kBreakpoint:
+      return SigInfo::Kernel(SigNo::kTrap);
     case kOverflow:
-    case kBounds: return SigInfo::Kernel(SigNo::kSegv);
+    case kBounds:
+      return SigInfo::Kernel(SigNo::kSegv);
     case kInvalidOpcode:
       // Hosts without hardware virtualisation report INT n so; Linux makes it a #GP.
       if (code.size() >= 2 && code[0] == 0xcd) return SigInfo::Kernel(SigNo::kSegv);
       return SigInfo::FaultAt(SigNo::kIll, kIllIllOpn, rip);
     case kNotPresent:
-    case kStackFault: return SigInfo::Kernel(SigNo::kBus);
-    case kX87: return SigInfo::FaultAt(SigNo::kFpe, X87Code(fpu), rip);
-    case kSimd: return SigInfo::FaultAt(SigNo::kFpe, SimdCode(fpu), rip);
-    case kAlignment: return SigInfo::FaultAt(SigNo::kBus, kBusAdrAln, 0);
+    case kStackFault:
+      return SigInfo::Kernel(SigNo::kBus);
+    case kX87:
+      return SigInfo::FaultAt(SigNo::kFpe, X87Code(fpu), rip);
+    case kSimd:
+      return SigInfo::FaultAt(SigNo::kFpe, SimdCode(fpu), rip);
+    case kAlignment:
+      return SigInfo::FaultAt(SigNo::kBus, kBusAdrAln, 0);
     case kInvalidTss:
-    default: return SigInfo::Kernel(SigNo::kSegv);
+    default:
+      return SigInfo::Kernel(SigNo::kSegv);
   }
 }
 
@@ -105,9 +114,8 @@ platform::ArchState ChildState(const platform::ArchState& parent, uint64_t stack
   return child;
 }
 
-ExceptionSignal SignalOf(const platform::ExceptionExit& exception,
-                         const platform::ArchState& state, absl::Span<const uint8_t> code,
-                         const platform::FpuState* fpu) {
+ExceptionSignal SignalOf(const platform::ExceptionExit& exception, const platform::ArchState& state,
+                         absl::Span<const uint8_t> code, const platform::FpuState* fpu) {
   return {InfoOf(exception, state.rip, code, fpu), {exception.vector, exception.error_code, 0}};
 }
 

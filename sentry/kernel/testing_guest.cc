@@ -1,4 +1,4 @@
-#include "sentry/kernel/testing.h"
+#include "sentry/kernel/testing_guest.h"
 
 #include <cstdlib>
 
@@ -53,9 +53,19 @@ void Guest::ThreadMain() {
       changed_.wait(lock, [this] { return turn_ != Turn::kKernel; });
       if (turn_ == Turn::kOver) return;
     }
-    program_(*this);
-    ExitGroup(0);
+    RunProgram();
   } catch (const Ended&) {
+  }
+}
+
+void Guest::RunProgram() {
+  while (true) {
+    try {
+      program_(*this);
+      ExitGroup(0);
+    } catch (Execed& execed) {
+      program_ = std::move(execed.next);
+    }
   }
 }
 
@@ -75,6 +85,7 @@ void Guest::RunHandler() {
   const platform::ArchState& state = *state_;
   const int sig = static_cast<int>(state.rdi);
   const std::function<void(int)> handler = platform_->FindHandler(state.rip);
+  if (handler == nullptr && exec_ != nullptr) throw Execed{std::exchange(exec_, nullptr)};
   if (handler == nullptr) std::abort();
   const uint64_t frame = state.rsp;
   handler(sig);
@@ -142,6 +153,13 @@ int64_t Guest::Thread(GuestProgram program) {
   args.flags = kCloneVm | kCloneFs | kCloneFiles | kCloneSighand | kCloneThread;
   args.exit_signal = SigNo::kNone;
   return Clone(args, std::move(program));
+}
+
+int64_t Guest::Exec(const KernelSide& call, GuestProgram next) {
+  exec_ = std::move(next);
+  const int64_t result = Call(call);
+  exec_ = nullptr;
+  return result;
 }
 
 void Guest::Exit(int code) {
@@ -234,10 +252,15 @@ std::function<void(int)> GuestPlatform::FindHandler(uint64_t address) {
 
 int64_t TestDispatcher::Dispatch(Task& task, const platform::SyscallRequest& request) {
   switch (request.number) {
-    case kRunNumber: return (*reinterpret_cast<const KernelSide*>(request.args[0]))(task);
-    case kSigReturnNumber: task.SignalReturn(); return 0;
-    case kRestartNumber: return task.Restart();
-    default: return -static_cast<int>(Errno::kNOSYS);
+    case kRunNumber:
+      return (*reinterpret_cast<const KernelSide*>(request.args[0]))(task);
+    case kSigReturnNumber:
+      task.SignalReturn();
+      return 0;
+    case kRestartNumber:
+      return task.Restart();
+    default:
+      return -static_cast<int>(Errno::kNOSYS);
   }
 }
 
@@ -251,16 +274,16 @@ TaskRef TestKernel::Start(GuestProgram program) {
   Kernel::Program loaded;
   // A test's memory is large enough.
   loaded.mm = MUST(MemoryManager::Create(&platform_));
-  for (const uint64_t start : {kTestStackTop - 8 * kPageSize, kTestData}) {
+  for (const uint64_t start : {kGuestStackTop - 8 * kPageSize, kGuestData}) {
     MapRequest request;
     request.addr = VirtAddr(start);
-    request.length = start == kTestData ? kPageSize : 8 * kPageSize;
+    request.length = start == kGuestData ? kPageSize : 8 * kPageSize;
     request.prot = Prot::RW();
     request.fixed = true;
     MUST(loaded.mm->Map(request));
   }
   loaded.creds = std::make_shared<Credentials>();
-  loaded.image.entry.rsp = kTestStackTop;
+  loaded.image.entry.rsp = kGuestStackTop;
   loaded.image.comm = "test";
   InitArgs args;
   args.creds = loaded.creds;

@@ -7,8 +7,8 @@
 //     int64_t pid = g.Fork([](Guest& child) { child.ExitGroup(7); });
 //     ...
 //   });
-#ifndef RINGFENCE_SENTRY_KERNEL_TESTING_H_
-#define RINGFENCE_SENTRY_KERNEL_TESTING_H_
+#ifndef RINGFENCE_SENTRY_KERNEL_TESTING_GUEST_H_
+#define RINGFENCE_SENTRY_KERNEL_TESTING_GUEST_H_
 
 #include <condition_variable>
 #include <cstdlib>
@@ -56,15 +56,17 @@ class Guest final : public platform::Context {
   int64_t Thread(GuestProgram program);
   [[noreturn]] void Exit(int code);
   [[noreturn]] void ExitGroup(int code);
-  void Trap(platform::Exit exit);   // an exception or fault, then goes on
-  void Spin();                      // user code without calls, until interrupted
+  void Trap(platform::Exit exit);  // an exception or fault, then goes on
+  void Spin();                     // user code without calls, until interrupted
   // Installs a handler; the function runs as the handler.
   void Handle(SigNo sig, std::function<void(int)> handler, uint64_t flags = 0, SigSet mask = {});
   int64_t SetAction(SigNo sig, SigAction action);
   int64_t Wait(int32_t pid, int32_t* status, bool no_hang = false, bool stopped = false,
                bool continued = false);
   int64_t Kill(int32_t pid, SigNo sig);
-  int64_t Sleep(int64_t ns);        // nanosleep without the rest
+  // execve by `call`; `next` runs as the new program. Returns only when it fails.
+  int64_t Exec(const KernelSide& call, GuestProgram next);
+  int64_t Sleep(int64_t ns);  // nanosleep without the rest
 
   // --- platform::Context ---
   platform::Exit Switch(platform::AddressSpace& space, platform::ArchState& state,
@@ -77,15 +79,20 @@ class Guest final : public platform::Context {
 
  private:
   struct Ended {};
+  struct Execed {
+    GuestProgram next;
+  };
   enum class Turn { kKernel, kGuest, kOver };
   void ThreadMain();
   // Leaves the guest with `exit`; returns when the kernel enters it again.
   void Yield(platform::Exit exit);
   int64_t RunUntilReturned();
   void RunHandler();
+  void RunProgram();
 
   GuestPlatform* const platform_;
-  const GuestProgram program_;
+  GuestProgram program_;
+  GuestProgram exec_;  // of the execve that is being made
   platform::FpuState fpu_ = platform::InitialFpuState();
   std::thread thread_;
   std::mutex mutex_;
@@ -117,9 +124,7 @@ class TestDispatcher final : public SyscallDispatcher {
  public:
   int64_t Dispatch(Task& task, const platform::SyscallRequest& request) override;
   bool IsExitless(uint64_t) const override { return false; }
-  bool ServeNonBlocking(Task&, const platform::SyscallRequest&, int64_t*) override {
-    return false;
-  }
+  bool ServeNonBlocking(Task&, const platform::SyscallRequest&, int64_t*) override { return false; }
 };
 
 class TestKernel {
@@ -142,8 +147,8 @@ class TestKernel {
 };
 
 // Addresses of every test program: two pages of stack, one of data.
-inline constexpr uint64_t kTestStackTop = 0x800000;
-inline constexpr uint64_t kTestData = 0x900000;
+inline constexpr uint64_t kGuestStackTop = 0x800000;
+inline constexpr uint64_t kGuestData = 0x900000;
 
 class KernelTester {
  public:
@@ -158,4 +163,4 @@ class KernelTester {
 
 }  // namespace ringfence::sentry
 
-#endif  // RINGFENCE_SENTRY_KERNEL_TESTING_H_
+#endif  // RINGFENCE_SENTRY_KERNEL_TESTING_GUEST_H_
