@@ -7,8 +7,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "platform/base/log.h"
 #include "platform/kvm/arch/x86_64/cpuid_filter.h"
 #include "platform/kvm/arch/x86_64/kernel_image.h"
+#include "platform/kvm/host_kernel.h"
 #include "platform/kvm/kick_unsafe.h"
 #include "platform/kvm/kvm_address_space.h"
 #include "platform/kvm/kvm_context.h"
@@ -106,6 +108,12 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   platform::GuestMemory::Options memory_options;
   memory_options.max_anonymous_bytes = options.guest_memory_bytes;
   memory_options.max_file_bytes = options.file_window_bytes;
+  if (HostNeedsSmallEntries()) {
+    memory_options.huge_guest_entries = false;
+    Log(kWarning,
+        "this kernel's shadow paging may lose split 2 MiB entries (CVE-2026-53359): using "
+        "4 KiB entries, which is slower; update the host's kernel");
+  }
   auto memory = platform::GuestMemory::Create(memory_options, vm_.get());
   if (!memory.ok()) return memory.status();
   memory_ = *std::move(memory);
