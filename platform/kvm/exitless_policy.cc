@@ -10,7 +10,8 @@ bool ExitlessPolicy::KeepPolling(const Window& window) {
   if (mode_ == platform::ExitlessMode::kOn) return true;
   const int64_t saved = static_cast<int64_t>(window.served) * exit_ns_;
   const int64_t wasted = static_cast<int64_t>(window.not_served) * SpinNanos();
-  const int64_t displaced = window.preempted ? window.end - window.start : 0;
+  const bool crowded = window.preempted || window.running > window.looks * (cpus_ - 1);
+  const int64_t displaced = crowded ? window.end - window.start : 0;
   if (saved > wasted + displaced) {
     pause_ns_ = 0;
     return true;

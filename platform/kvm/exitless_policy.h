@@ -1,11 +1,13 @@
 // ExitlessPolicy: when is a polling service thread worth its CPU time? Pure arithmetic on times
 // that the callers measure; no clocks, no threads, so that tests can play any history.
 //
-// Costs are compared as they are measured on this host, not by counting vCPUs:
+// Costs are compared as they are measured on this host; the number of vCPUs decides nothing alone:
 //   - a call that exits costs exit_ns (measured at start);
 //   - a call that is posted and not served in time costs its spin on top of the exit;
 //   - while other threads want the CPU on which the service thread polls, all of its time is work
-//     displaced; while a core is idle anyway, polling costs nobody anything.
+//     displaced; while a core is idle anyway, polling costs nobody anything. Somebody wants it when
+//     the thread was preempted, or when guests alone keep all CPUs busy (they may be waiting for
+//     it right now).
 //
 // The service thread asks at the end of every window (about 1 ms) whether to go on; vCPU threads
 // ask at calls that exit whether to wake it. A window that did not pay leads to a pause that
@@ -44,9 +46,11 @@ class ExitlessPolicy {
   struct Window {
     int64_t start;  // any clock, ns
     int64_t end;
-    uint64_t served;      // calls answered
-    uint64_t not_served;  // withdrawn or punted by guests
-    bool preempted;       // somebody else got the service thread's CPU meanwhile
+    uint64_t served;       // calls answered
+    uint64_t not_served;   // withdrawn or punted by guests
+    bool preempted;        // somebody else got the service thread's CPU meanwhile
+    uint64_t looks = 1;    // at all vCPUs
+    uint64_t running = 0;  // vCPUs found in the guest, summed over the looks
   };
   // At the end of a window of the service thread: true = keep polling.
   bool KeepPolling(const Window& window);

@@ -26,6 +26,13 @@ TEST_CASE("polling goes on while it pays") {
   CHECK(policy.KeepPolling({0, kMs, 41, 0, true}));
 }
 
+TEST_CASE("guests that keep all CPUs busy are displaced, too") {
+  ExitlessPolicy policy(ExitlessMode::kAuto, 2, kExit);
+  CHECK(policy.KeepPolling({0, kMs, 1, 0, false, 1000, 1000}));
+  CHECK_FALSE(policy.KeepPolling({0, kMs, 39, 0, false, 1000, 1900}));
+  CHECK(policy.KeepPolling({0, kMs, 41, 0, false, 1000, 1900}));
+}
+
 TEST_CASE("withdrawn calls count against it") {
   ExitlessPolicy policy(ExitlessMode::kAuto, 2, kExit);
   CHECK_FALSE(policy.KeepPolling({0, kMs, 5, 5, false}));

@@ -159,11 +159,14 @@ std::optional<Exit> KvmContext::Enter(KvmAddressSpace& space, ArchState& state,
 
 DecodedExit KvmContext::Run(const SwitchOptions& options) {
   CallPage* page = vcpu_->page();
-  posting_ = options.exitless && service_ != nullptr && shared_.service_thread->active();
+  const bool exitless =
+      options.exitless && service_ != nullptr && shared_.service_thread->enabled();
+  posting_ = exitless && shared_.service_thread->active();
   page->mode.store(posting_, std::memory_order_relaxed);
   page->state.store(CallPage::kIdle, std::memory_order_relaxed);
-  if (posting_) {
+  if (exitless) {
     page->spin_limit.store(shared_.service_thread->spin_limit(), std::memory_order_relaxed);
+    // Open without posting, too: the policy wants to know who runs.
     vcpu_->gate().Open(page, service_);
   }
   kvm_run* run = vcpu_->run();
@@ -176,7 +179,7 @@ DecodedExit KvmContext::Run(const SwitchOptions& options) {
   // Nothing has run: the caller's state is still the truth.
   DecodedExit exit = stop ? DecodedExit{ExitKind::kNotEntered} : vcpu_->Run();
   in_guest_.store(false, std::memory_order_relaxed);
-  if (posting_) vcpu_->gate().Close();
+  if (exitless) vcpu_->gate().Close();
   must_enter_ = exit.kind == ExitKind::kRetry;
   return exit;
 }

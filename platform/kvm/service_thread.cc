@@ -89,24 +89,33 @@ void ServiceThread::Main() {
     active_.store(true, std::memory_order_relaxed);
     Poll();
     active_.store(false, std::memory_order_relaxed);
-    // Calls posted before their guests learn of it are withdrawn when their spin is over.
+    StopPosting();
+  }
+}
+
+void ServiceThread::StopPosting() {
+  const uint32_t count = gate_count_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < count; ++i) {
+    CallGate& gate = *gates_[i].load(std::memory_order_relaxed);
+    if (!gate.TryEnter()) continue;
+    gate.page()->mode.store(0, std::memory_order_relaxed);
+    gate.Leave();
   }
 }
 
 void ServiceThread::Poll() {
-  ExitlessPolicy::Window window = {NowNanos(), 0, 0, 0, false};
+  ExitlessPolicy::Window window = {NowNanos(), 0, 0, 0, false, 0, 0};
   int64_t last_call = window.start;
   long preemptions = Preemptions();
   uint64_t not_served = not_served_.load(std::memory_order_relaxed);
   while (!stop_.load(std::memory_order_relaxed)) {
-    unsigned served = 0;
+    const uint64_t served = window.served;
     for (unsigned i = 0; i < kSweepsPerClock; ++i) {
-      served += Sweep();
+      Sweep(&window);
       CpuRelax();
     }
     const int64_t now = NowNanos();
-    window.served += served;
-    if (served != 0) last_call = now;
+    if (window.served != served) last_call = now;
     const bool idle = now - last_call >= ExitlessPolicy::kIdleNanos;
     if (now - window.start < ExitlessPolicy::kWindowNanos && !idle) continue;
     window.end = now;
@@ -119,25 +128,22 @@ void ServiceThread::Poll() {
       absl::MutexLock lock(&mu_);
       if (!policy_.KeepPolling(window) || idle) return;
     }
-    window = {now, 0, 0, 0, false};
+    window = {now, 0, 0, 0, false, 0, 0};
     preemptions = preemptions_now;
     not_served = not_served_now;
   }
 }
 
-unsigned ServiceThread::Sweep() {
-  unsigned served = 0;
+void ServiceThread::Sweep(ExitlessPolicy::Window* window) {
+  ++window->looks;
   const uint32_t count = gate_count_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < count; ++i) {
     CallGate& gate = *gates_[i].load(std::memory_order_relaxed);
     if (!gate.IsOpen()) continue;
-    const CallPage* page = gate.page();
-    if (page == nullptr || page->state.load(std::memory_order_relaxed) != CallPage::kPosted) {
-      continue;
-    }
-    served += TryServe(gate);
+    ++window->running;
+    if (gate.page()->state.load(std::memory_order_relaxed) != CallPage::kPosted) continue;
+    window->served += TryServe(gate);
   }
-  return served;
 }
 
 bool ServiceThread::TryServe(CallGate& gate) {

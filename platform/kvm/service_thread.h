@@ -53,9 +53,11 @@ class ServiceThread {
   void Main();
   // Polls until the policy says no.
   void Poll();
-  // One look at every gate; number of calls answered or punted.
-  unsigned Sweep();
+  // One look at every gate, added to the window.
+  void Sweep(ExitlessPolicy::Window* window);
   bool TryServe(CallGate& gate);
+  // Tells guests that run at the moment not to wait for this thread.
+  void StopPosting();
 
   const bool enabled_;
   const uint32_t spin_limit_;
