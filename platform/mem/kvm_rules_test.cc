@@ -103,11 +103,11 @@ TEST_CASE_METHOD(Fixture, "rule 2: lost rights fault, contents stay") {
 
 TEST_CASE_METHOD(Fixture, "rule 2: a page that stops being executable") {
   const FrameRun run = MapStamped(kPlace, 1, Prot::RX());
-  Word(run.first) = 0x80e6;  // out 0x80, al
+  Word(run.first) = 0xcc;  // int3
   REQUIRE(guest.Run(*space, Routine::kJump, kPlace).kind == Outcome::kDone);
   REQUIRE(space->Protect(Pages(kPlace, 1), Prot::R()).ok());
   CHECK(Faults(Routine::kJump, kPlace, kUser | kPresent | kFetch));
-  CHECK(Read(kPlace) == 0x80e6);
+  CHECK(Read(kPlace) == 0xcc);
 }
 
 TEST_CASE_METHOD(Fixture, "rule 2: a page that is pointed elsewhere") {

@@ -1,8 +1,8 @@
 // TestGuest: the least of a KVM guest that can show which translations a CPU really uses. For the
 // tests of platform/mem only; platform/kvm is the real thing.
 //
-// Ring 3 runs one of a few instruction sequences; an OUT says it is done, an exception reaches a
-// stub in ring 0 that says which. TestGuest is also the SlotSink of its GuestMemory.
+// Ring 3 runs one of a few instruction sequences; INT3 says it is done; every exception reaches
+// a stub in ring 0 that says which. TestGuest is also the SlotSink of its GuestMemory.
 #ifndef RINGFENCE_PLATFORM_MEM_KVM_TEST_GUEST_UNSAFE_H_
 #define RINGFENCE_PLATFORM_MEM_KVM_TEST_GUEST_UNSAFE_H_
 
