@@ -35,6 +35,8 @@ struct BootConfig {
   uint64_t memory_bytes = 0;               // RAM the sandbox reports
   uint32_t cpus = 1;
   uint32_t uid = 0, gid = 0;
+  std::vector<uint32_t> groups;            // supplementary
+  uint32_t umask = 022;
   bool exitless = true;
   // Lines without newline; any thread. `trace` null: no --strace.
   std::function<void(std::string_view)> trace;

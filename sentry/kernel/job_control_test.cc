@@ -117,7 +117,7 @@ TEST_CASE("A stopped job that is orphaned gets SIGHUP and SIGCONT") {
 
 TEST_CASE("A terminal's foreground group") {
   TestKernel test;
-  const std::shared_ptr<JobControl> tty = test.kernel().NewTerminal();
+  const std::shared_ptr<JobControl> tty = test.kernel().NewTerminal(0x8801);
   test.Run([&](Guest& g) {
     const auto acquire = [&](Guest& who) {
       return who.Call([&](Task& t) { return AsRax(tty->Acquire(t.call_context(), 0)); });
@@ -156,7 +156,7 @@ TEST_CASE("A terminal's foreground group") {
 
 TEST_CASE("The end of a session leader hangs up its terminal") {
   TestKernel test;
-  const std::shared_ptr<JobControl> tty = test.kernel().NewTerminal();
+  const std::shared_ptr<JobControl> tty = test.kernel().NewTerminal(0x8801);
   test.Run([&](Guest& g) {
     g.Fork([&](Guest& shell) {
       shell.Call([](Task& t) { return AsRax(t.group().SetSid()); });

@@ -208,8 +208,8 @@ void Kernel::SendExternalSignal(SigNo sig) {
 
 // --- terminals ---
 
-std::unique_ptr<JobControl> Kernel::NewTerminal() {
-  return std::make_unique<TerminalControl>(this);
+std::unique_ptr<JobControl> Kernel::NewTerminal(uint64_t device) {
+  return std::make_unique<TerminalControl>(this, device);
 }
 
 void Kernel::SignalForeground(SigNo sig) {

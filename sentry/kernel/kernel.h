@@ -104,8 +104,9 @@ class Kernel {
   size_t NumTasks() const;
 
   // --- terminals ---
-  // State of a new terminal that is nobody's controlling terminal yet. The kernel outlives it.
-  std::unique_ptr<JobControl> NewTerminal();
+  // State of a new terminal that is nobody's controlling terminal yet; `device` as in st_rdev. The
+  // kernel outlives it.
+  std::unique_ptr<JobControl> NewTerminal(uint64_t device);
   // A key of the operator's terminal (SIGINT, SIGQUIT, SIGTSTP) or SIGWINCH: to the foreground
   // group of init's terminal, or to init where there is none.
   void SignalForeground(SigNo sig);

@@ -1,5 +1,6 @@
 // Process groups and sessions: setpgid(2), setsid(2), credentials(7).
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/terminal_control.h"
 #include "sentry/kernel/thread_group.h"
 
 namespace ringfence::sentry {
@@ -97,6 +98,16 @@ Result<int32_t> ThreadGroup::SidOrGone() const {
   absl::MutexLock lock(&task_tree_mutex);
   if (process_group_ == nullptr) return Errno::kSRCH;
   return process_group_->session()->id();
+}
+
+ThreadGroup::Terminal ThreadGroup::terminal() const {
+  absl::MutexLock lock(&task_tree_mutex);
+  if (process_group_ == nullptr) return {};
+  const Session& session = *process_group_->session();
+  if (session.terminal_ == nullptr) return {};
+  const ProcessGroup* foreground = TerminalControl::ForegroundLocked(session);
+  return {.device = session.terminal_->device(),
+          .foreground_pgid = foreground == nullptr ? 0 : foreground->id()};
 }
 
 }  // namespace ringfence::sentry

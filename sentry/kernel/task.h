@@ -177,6 +177,12 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   void SetTemporarySignalMask(SigSet mask);
   void RestoreSignalMask();         // cancels it (the call succeeded). Own
   SigSet PendingSignalSet() const;  // sigpending(2): own and group, masked
+  // What /proc/PID/status says. Any thread.
+  struct SignalState {
+    SigSet pending, group_pending, blocked, ignored, caught;
+    uint64_t queued = 0;  // by this user, counted against RLIMIT_SIGPENDING
+  };
+  SignalState GetSignalState() const;
   // sigtimedwait(2): EAGAIN at the deadline, EINTR.
   Result<SigInfo> WaitForSignal(const CallContext& ctx, SigSet wanted, const Deadline& deadline);
   // signalfd: takes a pending signal of `wanted` for this task; EAGAIN.

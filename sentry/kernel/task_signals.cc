@@ -43,6 +43,25 @@ SigSet Task::PendingSignalSet() const {
   return (pending_.set() | group_->pending_.set()) & mask_;
 }
 
+Task::SignalState Task::GetSignalState() const {
+  const uint32_t user = creds()->ruid;
+  absl::MutexLock lock(&task_tree_mutex);
+  SignalState state;
+  state.pending = pending_.set();
+  state.group_pending = group_->pending_.set();
+  state.blocked = mask_;
+  const auto queued = kernel_->queued_signals_.find(user);
+  if (queued != kernel_->queued_signals_.end()) state.queued = queued->second;
+  if (group_->actions_ == nullptr) return state;
+  for (int32_t number = 1; number <= kNumSignals; ++number) {
+    const SigNo sig = static_cast<SigNo>(number);
+    const uint64_t handler = group_->actions_->Get(sig).handler;
+    if (handler == kSigIgn) state.ignored.Add(sig);
+    if (handler != kSigIgn && handler != kSigDfl) state.caught.Add(sig);
+  }
+  return state;
+}
+
 void Task::UpdateSignalWork() {
   const SigSet pending = (pending_.set() | group_->pending_.set()) & ~mask_;
   if (pending.empty()) {

@@ -12,8 +12,9 @@ namespace ringfence::sentry {
 
 class TerminalControl final : public JobControl {
  public:
-  explicit TerminalControl(Kernel* kernel) : kernel_(kernel) {}
+  TerminalControl(Kernel* kernel, uint64_t device) : kernel_(kernel), device_(device) {}
   ~TerminalControl() override;
+  uint64_t device() const { return device_; }
 
   Result<int32_t> GetForegroundGroup(const CallContext& ctx) override;
   Result<void> SetForegroundGroup(const CallContext& ctx, int32_t pgid) override;
@@ -37,6 +38,7 @@ class TerminalControl final : public JobControl {
   bool BlocksLocked(Task& caller, SigNo sig) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
 
   Kernel* const kernel_;
+  const uint64_t device_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(task_tree_mutex);
   std::shared_ptr<ProcessGroup> foreground_ ABSL_GUARDED_BY(task_tree_mutex);
 };

@@ -75,6 +75,12 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Result<void> SetPgid(int32_t pid, int32_t pgid);
   Result<int32_t> PgidOrGone() const;  // ESRCH once reaped
   Result<int32_t> SidOrGone() const;
+  // The controlling terminal, as /proc/PID/stat shows it.
+  struct Terminal {
+    uint64_t device = 0;           // 0: none
+    int32_t foreground_pgid = -1;  // -1: no terminal
+  };
+  Terminal terminal() const;
 
   // --- signals ---
   // sigaction(2) without the copies: EINVAL for SIGKILL, SIGSTOP and numbers out of range (a

@@ -1,0 +1,167 @@
+#include "sentry/boot/boot.h"
+
+#include <cstring>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "sentry/boot/command.h"
+#include "sentry/boot/mount_tree.h"
+#include "sentry/boot/process_source.h"
+#include "sentry/boot/streams.h"
+#include "sentry/fs/dev/dev.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/syscalls/dispatcher.h"
+
+namespace ringfence::sentry {
+namespace {
+
+constexpr int kSigInt = 2, kSigQuit = 3, kSigTstp = 20, kSigWinch = 28;
+
+CredentialsRef MakeCredentials(const BootConfig& config) {
+  auto creds = std::make_shared<Credentials>();
+  creds->ruid = creds->euid = creds->suid = creds->fsuid = config.uid;
+  creds->rgid = creds->egid = creds->sgid = creds->fsgid = config.gid;
+  creds->groups = config.groups;
+  if (config.uid != 0) creds->permitted = creds->effective = 0;
+  return creds;
+}
+
+Kernel::Options KernelOptions(const BootConfig& config, TableDispatcher* dispatcher,
+                              const Vdso* vdso) {
+  Kernel::Options options;
+  options.platform = config.platform;
+  options.dispatcher = dispatcher;
+  options.hostname = config.hostname;
+  options.vdso = vdso;
+  options.exitless = config.exitless;
+  options.trace = config.trace != nullptr;
+  options.protect_init = false;
+  options.log = config.log;
+  return options;
+}
+
+// Members are in the order in which they need each other.
+class KernelSandbox final : public Sandbox {
+ public:
+  KernelSandbox(const BootConfig& config, std::unique_ptr<Vdso> vdso)
+      : vdso_(std::move(vdso)),
+        dispatcher_({.services = {}, .trace = config.trace, .log = config.log}),
+        kernel_(KernelOptions(config, &dispatcher_, vdso_.get())),
+        processes_(&kernel_, config.memory_bytes, config.cpus),
+        mount_tree_({.memory = &config.platform->memory(),
+                     .gofer = config.gofer,
+                     .devices = &devices_,
+                     .processes = &processes_,
+                     .memory_bytes = config.memory_bytes,
+                     .log = config.log}) {}
+
+  absl::Status Start(BootConfig config) {
+    RegisterMemoryDevices(devices_, &config.platform->memory());
+    absl::StatusOr<std::shared_ptr<MountNamespace>> mounts = mount_tree_.Make();
+    if (!mounts.ok()) return mounts.status();
+    mounts_ = std::move(*mounts);
+    processes_.SetMounts(mounts_);
+    dispatcher_.SetServices(MakeServices(config));
+
+    InitArgs init;
+    init.creds = MakeCredentials(config);
+    init.fs = std::make_shared<FsContext>(mounts_->root(), mounts_->root(), config.umask);
+    const CallContext ctx{.creds = init.creds};
+    const absl::Status entered = EnterDirectory(ctx, config, init.fs.get());
+    if (!entered.ok()) return entered;
+    absl::StatusOr<StandardStreams> streams =
+        StandardStreams::Make(kernel_, devices_, std::move(config.streams));
+    if (!streams.ok()) return streams.status();
+    streams_ = std::move(*streams);
+    init.fds = streams_->fds();
+    init.terminal = streams_->terminal();
+    return StartCommand(ctx, std::move(config), std::move(init));
+  }
+
+  int WaitForInit() override { return kernel_.WaitForInit(); }
+
+  void Signal(int signal_number) override {
+    const SigNo sig = static_cast<SigNo>(signal_number);
+    if (!IsValid(sig)) return;
+    const bool from_keys = signal_number == kSigInt || signal_number == kSigQuit ||
+                           signal_number == kSigTstp || signal_number == kSigWinch;
+    if (from_keys) {
+      kernel_.SignalForeground(sig);
+    } else {
+      kernel_.SendExternalSignal(sig);
+    }
+  }
+
+  void Kill() override { kernel_.Kill(); }
+
+  uint64_t SystemCalls() const override {
+    uint64_t calls = dispatcher_.unknown_calls();
+    for (const TableDispatcher::Count& count : dispatcher_.Counts()) calls += count.calls;
+    return calls;
+  }
+
+ private:
+  SyscallServices MakeServices(const BootConfig& config) {
+    SyscallServices services;
+    Tmpfs::Options memfds;
+    memfds.memory = &config.platform->memory();
+    services.memfds = Tmpfs::Create(memfds);
+    services.mounts = mounts_;
+    services.memory_bytes = config.memory_bytes;
+    services.cpus = config.cpus;
+    services.make_file_system = [this](const CallContext& ctx, std::string_view type,
+                                       std::string_view data) {
+      return mount_tree_.MakeFileSystem(ctx, type, data);
+    };
+    return services;
+  }
+
+  static absl::Status EnterDirectory(const CallContext& ctx, const BootConfig& config,
+                                     FsContext* fs) {
+    const PathBase base{.fs = fs, .start = nullptr};
+    ResolveFlags flags;
+    flags.want_directory = true;
+    const Result<DentryRef> directory = Vfs::Resolve(ctx, base, config.cwd, flags);
+    if (directory.ok()) {
+      fs->SetCwd(*directory);
+      return absl::OkStatus();
+    }
+    if (!config.cwd_required) return absl::OkStatus();
+    return absl::InvalidArgumentError(std::string("working directory ") + config.cwd + ": " +
+                                      strerror(static_cast<int>(directory.error())));
+  }
+
+  absl::Status StartCommand(const CallContext& ctx, BootConfig config, InitArgs init) {
+    const std::string name = config.argv.empty() ? std::string() : config.argv[0];
+    absl::StatusOr<Command> command = FindCommand(ctx, *init.fs, name, config.envp);
+    if (!command.ok()) return command.status();
+    init.exec.file = std::move(command->file);
+    init.exec.path = std::move(command->path);
+    init.exec.argv = std::move(config.argv);
+    init.exec.envp = std::move(config.envp);
+    const Result<TaskRef> started = kernel_.CreateInit(init);
+    return started.ok() ? absl::OkStatus() : CommandError(name, started.error());
+  }
+
+  DeviceRegistry devices_;
+  const std::unique_ptr<Vdso> vdso_;
+  TableDispatcher dispatcher_;
+  Kernel kernel_;
+  ProcessSource processes_;
+  MountTree mount_tree_;
+  std::shared_ptr<MountNamespace> mounts_;
+  std::optional<StandardStreams> streams_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Sandbox>> Boot(BootConfig config) {
+  Result<std::unique_ptr<Vdso>> vdso = Vdso::Create(config.platform);
+  if (!vdso.ok()) return absl::ResourceExhaustedError("no memory for the vDSO");
+  auto sandbox = std::make_unique<KernelSandbox>(config, std::move(vdso).value());
+  const absl::Status started = sandbox->Start(std::move(config));
+  if (!started.ok()) return started;
+  return sandbox;
+}
+
+}  // namespace ringfence::sentry

@@ -1,0 +1,54 @@
+// The mount tree of a new sandbox, and the file systems that mount(2) can make.
+//
+//   /         the gofer's tree, read-only
+//   /dev      devtmpfs; /dev/shm a tmpfs
+//   /proc     procfs
+//   /tmp      tmpfs
+//
+// A place that the gofer's tree does not have cannot be mounted on and is left out, with a line in
+// the log.
+#ifndef RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_
+#define RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "gofer/client/client.h"
+#include "platform/mem/guest_memory.h"
+#include "sentry/fs/proc/proc_source.h"
+#include "sentry/vfs/device_registry.h"
+#include "sentry/vfs/vfs.h"
+
+namespace ringfence::sentry {
+
+class MountTree {
+ public:
+  struct Options {
+    platform::GuestMemory* memory;  // all of these outlive what is mounted
+    gofer::Client* gofer;
+    const DeviceRegistry* devices;
+    const ProcSource* processes;
+    uint64_t memory_bytes;          // a tmpfs may take half of it, as on Linux
+    std::function<void(std::string_view)> log;
+  };
+  explicit MountTree(Options options) : options_(std::move(options)) {}
+
+  // Unavailable: the gofer. ResourceExhausted.
+  absl::StatusOr<std::shared_ptr<MountNamespace>> Make();
+
+  // tmpfs (size=, nr_inodes=, mode=, uid=, gid=), proc, devtmpfs. ENODEV, EINVAL, ENOMEM.
+  Result<std::shared_ptr<FileSystem>> MakeFileSystem(const CallContext& ctx, std::string_view type,
+                                                     std::string_view data) const;
+
+ private:
+  void MountAt(MountNamespace& tree, std::string_view type, std::string_view path,
+               std::string_view data, uint64_t flags) const;
+
+  const Options options_;
+};
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_

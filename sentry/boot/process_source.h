@@ -1,0 +1,37 @@
+// What /proc shows of the kernel: ProcSource over sentry/kernel.
+#ifndef RINGFENCE_SENTRY_BOOT_PROCESS_SOURCE_H_
+#define RINGFENCE_SENTRY_BOOT_PROCESS_SOURCE_H_
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "sentry/fs/proc/proc_source.h"
+#include "sentry/kernel/kernel.h"
+
+namespace ringfence::sentry {
+
+class ProcessSource final : public ProcSource {
+ public:
+  // `kernel` outlives it. `memory_bytes` and `cpus` are what the sandbox reports.
+  ProcessSource(Kernel* kernel, uint64_t memory_bytes, uint32_t cpus)
+      : kernel_(kernel), memory_bytes_(memory_bytes), cpus_(cpus) {}
+  // Before init starts.
+  void SetMounts(std::shared_ptr<MountNamespace> mounts) { mounts_ = std::move(mounts); }
+
+  std::vector<int32_t> Processes() const override;
+  std::vector<int32_t> Threads(int32_t tgid) const override;
+  std::optional<TaskSnapshot> Find(int32_t tid) const override;
+  SystemSnapshot System() const override;
+  std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const override;
+
+ private:
+  Kernel* const kernel_;
+  const uint64_t memory_bytes_;
+  const uint32_t cpus_;
+  std::shared_ptr<MountNamespace> mounts_;
+};
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_BOOT_PROCESS_SOURCE_H_
