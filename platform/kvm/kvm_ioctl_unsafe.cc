@@ -177,6 +177,8 @@ Result<void> VcpuFd::GetXsave(platform::FpuState* out) {
   Xsave xsave;
   if (Ioctl(fd_.get(), kGetXsave, &xsave) < 0) return LastHostErrno();
   std::memcpy(out->image.data(), xsave.region, platform::FpuState::kSize);
+  // KVM reports components of the host that the guest's XCR0 does not have (PKRU, AVX-512).
+  platform::SanitizeFpuState(out);
   return Ok();
 }
 

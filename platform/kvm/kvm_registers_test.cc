@@ -281,6 +281,21 @@ TEST_CASE("registers survive kicks around and inside the trampoline") {
   kicker.join();
 }
 
+// A signal frame made of such an image could not be returned from.
+TEST_CASE("SaveFpu has no components beyond the guest's XCR0") {
+  constexpr size_t kXstateBv = 512;
+  constexpr uint64_t kXcr0 = 7;
+  Registers a(&TestPlatform(), 6);
+  a.Randomize();
+  a.LoadFpu();
+  a.RunCalls();
+  platform::FpuState saved;
+  a.context().SaveFpu(&saved);
+  uint64_t components = 0;
+  std::memcpy(&components, saved.image.data() + kXstateBv, sizeof(components));
+  CHECK((components & ~kXcr0) == 0);
+}
+
 TEST_CASE("FPU state moves with SaveFpu and LoadFpu") {
   Registers a(&TestPlatform(), 5);
   a.Randomize();

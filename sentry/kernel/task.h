@@ -341,11 +341,12 @@ auto BlockUntil(Task& task, const CallContext& ctx, WaitQueue* queue, EventMask 
   while (true) {
     result = try_fn();
     if (result.ok() || result.error() != Errno::kAGAIN) break;
-    auto slept = task.Block(deadline);
-    if (!slept.ok()) {
-      result = slept.error();
-      break;
-    }
+    const auto slept = task.Block(deadline);
+    if (slept.ok()) continue;
+    // What happened meanwhile counts before the signal that came with it (SIGCHLD and wait4).
+    result = try_fn();
+    if (!result.ok() && result.error() == Errno::kAGAIN) result = slept.error();
+    break;
   }
   if (queue != nullptr) queue->Remove(&waiter);
   return result;

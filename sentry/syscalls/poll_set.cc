@@ -41,11 +41,10 @@ Result<int64_t> PollSet::Wait(Task& task, const CallContext& ctx, const Deadline
     }
     const Result<void> slept = task.Block(deadline);
     if (slept.ok()) continue;
-    if (slept.error() == Errno::kTIMEDOUT) {
-      result = Look();
-    } else {
-      result = Errno::kRESTARTNOHAND;
-    }
+    // What became ready meanwhile counts before the signal or the time.
+    count = Look();
+    result = count;
+    if (count == 0 && slept.error() != Errno::kTIMEDOUT) result = Errno::kRESTARTNOHAND;
     break;
   }
   for (size_t i = 0; i < entries_.size(); ++i) {
