@@ -14,7 +14,7 @@ constexpr char kVersion[] = "ringfence 0.1";
 constexpr char kUsage[] = "usage: ringfence COMMAND ...; ringfence --help lists the commands";
 constexpr char kDoUsage[] =
     "usage: ringfence do [--exitless=auto|on|off] [--strace] [--cwd DIR] [--env NAME=VALUE]... "
-    "[--debug-log FILE] [--] COMMAND [ARGUMENT]...";
+    "[--debug-log FILE] [--stats FILE] [--] COMMAND [ARGUMENT]...";
 constexpr char kMainHelp[] =
     "usage: ringfence COMMAND ...\n"
     "\n"
@@ -47,6 +47,7 @@ struct DoFlags {
   std::string cwd;
   std::vector<std::string> env;
   std::string debug_log;
+  std::string stats;
 };
 
 void AddDoFlags(CLI::App* app, DoFlags* flags) {
@@ -63,6 +64,9 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app->add_option("--debug-log", flags->debug_log, "append logs to this file, not to stderr")
+      ->take_last();
+  app->add_option("--stats", flags->stats,
+                  "at the end, write what the sandbox counted to this file, as JSON")
       ->take_last();
 }
 
@@ -99,9 +103,11 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
                       .cwd = {},
                       .env = std::move(flags.env),
                       .debug_log = {},
+                      .stats = {},
                       .command = std::move(command)};
   if (app.count("--cwd") > 0) parsed.cwd = std::move(flags.cwd);
   if (app.count("--debug-log") > 0) parsed.debug_log = std::move(flags.debug_log);
+  if (app.count("--stats") > 0) parsed.stats = std::move(flags.stats);
   return parsed;
 }
 

@@ -18,6 +18,7 @@ struct DoCommand {
   std::optional<std::string> cwd;
   std::vector<std::string> env;  // NAME=VALUE, in the order given
   std::optional<std::string> debug_log;
+  std::optional<std::string> stats;
   std::vector<std::string> command;  // never empty
 };
 

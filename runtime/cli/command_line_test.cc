@@ -32,6 +32,7 @@ TEST_CASE("defaults") {
   CHECK_FALSE(command.strace);
   CHECK_FALSE(command.cwd.has_value());
   CHECK_FALSE(command.debug_log.has_value());
+  CHECK_FALSE(command.stats.has_value());
   CHECK(command.env.empty());
 }
 

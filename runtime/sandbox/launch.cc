@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,15 +46,18 @@ absl::StatusOr<UniqueFd> OpenKvm() {
                              "cannot open /dev/kvm (is this user in the group of the device?)");
 }
 
-absl::StatusOr<UniqueFd> OpenLog(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644));
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the log ", path));
-  return fd;
+// `what` and `path` name a file that the sentry writes to; `mode` is O_APPEND or O_TRUNC.
+absl::Status OpenOutput(const char* what, const std::optional<std::string>& path, int mode,
+                        UniqueFd* out) {
+  if (!path.has_value()) return absl::OkStatus();
+  out->Reset(open(path->c_str(), O_WRONLY | mode | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644));
+  if (out->valid()) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the ", what, " ", *path));
 }
 
 // The descriptors that the two processes share or get.
 struct Plumbing {
-  UniqueFd kvm, root, log, spec;
+  UniqueFd kvm, root, log, stats, spec;
   UniqueFd sentry_rpc, gofer_rpc;  // gRPC
   UniqueFd sentry_fds, gofer_fds;  // donated descriptors
 };
@@ -77,11 +81,10 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
   absl::StatusOr<UniqueFd> kvm = OpenKvm();
   if (!kvm.ok()) return kvm.status();
   out.kvm = std::move(*kvm);
-  if (command.debug_log.has_value()) {
-    absl::StatusOr<UniqueFd> log = OpenLog(*command.debug_log);
-    if (!log.ok()) return log.status();
-    out.log = std::move(*log);
-  }
+  const absl::Status log = OpenOutput("log", command.debug_log, O_APPEND, &out.log);
+  if (!log.ok()) return log;
+  const absl::Status stats = OpenOutput("statistics file", command.stats, O_TRUNC, &out.stats);
+  if (!stats.ok()) return stats;
   out.root.Reset(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!out.root.valid()) return absl::ErrnoToStatus(errno, "cannot open /");
   absl::StatusOr<UniqueFd> spec =
@@ -122,6 +125,7 @@ absl::StatusOr<Child> StartSentry(const Plumbing& p) {
                                   {"rpc", p.sentry_rpc.get()},
                                   {"fds", p.sentry_fds.get()}}};
   if (p.log.valid()) options.fds.push_back({"log", p.log.get()});
+  if (p.stats.valid()) options.fds.push_back({"stats", p.stats.get()});
   return Start(std::move(options));
 }
 

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <functional>
@@ -13,6 +15,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "gofer/client/grpc_client.h"
@@ -20,6 +23,7 @@
 #include "platform/kvm/kvm_platform.h"
 #include "runtime/control/wire.h"
 #include "runtime/sandbox/spec.h"
+#include "runtime/sandbox/statistics.h"
 #include "runtime/sandbox/supervisor.h"
 #include "sentry/boot/boot.h"
 
@@ -60,6 +64,14 @@ uint32_t UsableCpus() {
   return sched_getaffinity(0, sizeof(set), &set) == 0 ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1;
 }
 
+// The supplementary groups of this process, which are the caller's.
+std::vector<uint32_t> Groups() {
+  std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
+  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<size_t>(std::max(count, 0)));
+  return {groups.begin(), groups.end()};
+}
+
 // Writes whole lines to a descriptor it shares. Threads: any, since a line is one write.
 class LineWriter {
  public:
@@ -91,6 +103,7 @@ class SentryProcess {
     (void)control_.Send({.kind = MessageKind::kStarted, .text = {}});
     std::thread([this] { ServeControl(); }).detach();
     const int status = sandbox_->WaitForInit();
+    WriteStatistics();
     (void)control_.Send({.kind = MessageKind::kFinished, .value = status, .text = {}});
     // Nothing is torn down by hand: the host frees a process faster.
     _exit(0);
@@ -109,6 +122,7 @@ class SentryProcess {
     const absl::Status made = MakePlatform(*spec);
     if (!made.ok()) return Fail(failure, HostFailure(made));
     UniqueFd log = arguments_.Take("log");
+    stats_ = arguments_.Take("stats");
     absl::StatusOr<std::array<UniqueFd, 3>> streams = TakeStreams(*spec, spec_fd, log.valid());
     if (!streams.ok()) return Fail(failure, HostFailure(streams.status()));
     const absl::Status booted = Boot(std::move(*spec), std::move(*streams), std::move(log));
@@ -166,6 +180,8 @@ class SentryProcess {
     config.cpus = UsableCpus();
     config.uid = getuid();
     config.gid = getgid();
+    config.groups = Groups();
+    config.umask = umask(0);
     config.exitless = spec.exitless != platform::ExitlessMode::kOff;
     if (spec.strace) config.trace = lines;
     config.log = log;
@@ -173,6 +189,14 @@ class SentryProcess {
     if (!booted.ok()) return booted.status();
     sandbox_ = std::move(*booted);
     return absl::OkStatus();
+  }
+
+  void WriteStatistics() {
+    if (!stats_.valid()) return;
+    const std::string text = StatisticsJson({.system_calls = sandbox_->SystemCalls(),
+                                             .platform = platform_->GetCounters(),
+                                             .memory = platform_->memory().GetStats()});
+    (void)!write(stats_.get(), text.data(), text.size());
   }
 
   void ServeControl() {
@@ -191,6 +215,7 @@ class SentryProcess {
   std::unique_ptr<gofer::Client> gofer_;
   std::unique_ptr<sentry::Sandbox> sandbox_;
   uint64_t memory_bytes_ = 0;
+  UniqueFd stats_;
 };
 
 }  // namespace
