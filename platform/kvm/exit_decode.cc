@@ -69,6 +69,14 @@ DecodedExit DecodeError(const RawExit& raw, const ExitGeometry& g) {
   }
 }
 
+// MONITOR, MWAIT and the SVM instructions (0f 01 c8, c9, d8, da to df): #UD at ring 3, which KVM's
+// emulator checks after the privilege (SDM vol. 2, MONITOR; APM vol. 3, VMRUN).
+bool IsInvalidAtRing3(const uint8_t* code, size_t code_bytes) {
+  if (code_bytes < 3 || code[0] != 0x0f || code[1] != 0x01) return false;
+  return code[2] == 0xc8 || code[2] == 0xc9 || code[2] == 0xd8 ||
+         (code[2] >= 0xda && code[2] <= 0xdf);
+}
+
 }  // namespace
 
 DecodedExit DecodeExit(const RawExit& raw, const ExitGeometry& g) {
@@ -103,7 +111,8 @@ DecodedExit DecodeExit(const RawExit& raw, const ExitGeometry& g) {
 }
 
 bool ExceptionNeedsCode(uint8_t vector) {
-  return vector == kVectorInvalidOpcode || vector == kVectorDebug;
+  return vector == kVectorInvalidOpcode || vector == kVectorDebug ||
+         vector == kVectorGeneralProtection;
 }
 
 platform::Exit DecodeException(const RawException& raw, const uint8_t* code, size_t code_bytes,
@@ -132,10 +141,14 @@ platform::Exit DecodeException(const RawException& raw, const uint8_t* code, siz
       return platform::ExceptionExit{kVectorDebug, 0};
     case kVectorDoubleFault:
       return platform::FatalExit{"double fault"};
+    case kVectorGeneralProtection:
+      if (raw.error_code == 0 && IsInvalidAtRing3(code, code_bytes)) {
+        return platform::ExceptionExit{kVectorInvalidOpcode, 0};
+      }
+      return platform::ExceptionExit{raw.vector, static_cast<uint32_t>(raw.error_code)};
     case 10:
     case 11:
     case 12:
-    case kVectorGeneralProtection:
     case 17:
     case 21:
       return platform::ExceptionExit{raw.vector, static_cast<uint32_t>(raw.error_code)};

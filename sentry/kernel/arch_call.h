@@ -30,15 +30,16 @@ void RepeatAsRestartSyscall(platform::ArchState& state);
 platform::ArchState ChildState(const platform::ArchState& parent, uint64_t stack,
                                std::optional<uint64_t> tls);
 
-// Signal of an exception of user code and what the frame says of it. `code` holds the bytes at the
-// instruction pointer as far as they are readable, `fpu` the state for numeric exceptions (else
-// null).
+// Signal of an exception of user code and what the frame says of it. `byte_before` is what is just
+// before the instruction pointer (0: not needed or not readable), `fpu` the state for numeric
+// exceptions (else null).
 struct ExceptionSignal {
   SigInfo info;
   TrapInfo trap;
 };
 ExceptionSignal SignalOf(const platform::ExceptionExit& exception, const platform::ArchState& state,
-                         absl::Span<const uint8_t> code, const platform::FpuState* fpu);
+                         uint8_t byte_before, const platform::FpuState* fpu);
+bool NeedsByteBefore(const platform::ExceptionExit& exception);
 bool NeedsFpuState(const platform::ExceptionExit& exception);
 
 // The frame's description of a page fault.

@@ -1,5 +1,6 @@
-// execve(2): the new program is loaded first, so that a failure leaves the old one as it was; then
-// the other threads end, and the task takes the new memory.
+// execve(2): the new program is loaded first; then the other threads end, and the task takes the
+// new memory. A failure leaves the old program as it was, or kills it where Linux would have thrown
+// it away already.
 #include "sentry/kernel/exec.h"
 
 #include "sentry/kernel/kernel.h"
@@ -20,7 +21,8 @@ std::string ExePath(const FsContext& fs, const ExecArgs& args) {
 
 Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const CallContext& ctx,
                                                        const FsContext& fs, const ExecArgs& args,
-                                                       const MemoryManager::Limits& limits) {
+                                                       const MemoryManager::Limits& limits,
+                                                       bool* point_of_no_return) {
   Program program;
   const ExecCredentials credentials = TRY(CredentialsAfterExec(ctx, *args.file));
   program.creds = credentials.creds;
@@ -42,6 +44,7 @@ Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const Cal
       .secure = credentials.secure,
       .randomize = true,
       .stack_limit = limits.stack,
+      .point_of_no_return = point_of_no_return,
   };
   program.image = TRY(LoadImage(request));
   return program;
@@ -120,9 +123,16 @@ Result<void> Task::Exec(const CallContext& ctx, const ExecArgs& args) {
     absl::MutexLock lock(&task_tree_mutex);
     limits = group_->MemoryLimitsLocked();
   }
-  ExecTransaction::Program program = TRY(ExecTransaction::Load(*kernel_, ctx, *fs_, args, limits));
+  bool old_program_gone = false;
+  Result<ExecTransaction::Program> program =
+      ExecTransaction::Load(*kernel_, ctx, *fs_, args, limits, &old_program_gone);
+  if (!program.ok()) {
+    absl::MutexLock lock(&task_tree_mutex);
+    if (old_program_gone) group_->DefaultLocked(SigNo::kSegv);
+    return program.error();
+  }
   if (!ExecTransaction::TakeOverGroup(*this)) return Errno::kRESTARTNOINTR;
-  ExecTransaction::Commit(*this, std::move(program));
+  ExecTransaction::Commit(*this, std::move(program).value());
   return Ok();
 }
 

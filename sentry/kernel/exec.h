@@ -24,7 +24,8 @@ class ExecTransaction {
  public:
   using Program = Kernel::Program;
   static Result<Program> Load(Kernel& kernel, const CallContext& ctx, const FsContext& fs,
-                              const ExecArgs& args, const MemoryManager::Limits& limits);
+                              const ExecArgs& args, const MemoryManager::Limits& limits,
+                              bool* point_of_no_return);
   static bool TakeOverGroup(Task& task);
   static void Commit(Task& task, Program program);
 

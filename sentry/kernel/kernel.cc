@@ -119,7 +119,10 @@ Result<TaskRef> Kernel::CreateInit(const InitArgs& args) {
   limits.address_space = args.limits.Get(Resource::kAs).cur;
   limits.data = args.limits.Get(Resource::kData).cur;
   limits.stack = args.limits.Get(Resource::kStack).cur;
-  return LaunchInit(TRY(ExecTransaction::Load(*this, ctx, *args.fs, args.exec, limits)), args);
+  bool point_of_no_return = false;  // there is no old program
+  return LaunchInit(
+      TRY(ExecTransaction::Load(*this, ctx, *args.fs, args.exec, limits, &point_of_no_return)),
+      args);
 }
 
 Result<TaskRef> Kernel::LaunchInit(Program program, const InitArgs& args) {

@@ -1,8 +1,6 @@
 // The life of a task on its host thread: enter the guest, serve the exit, deliver what is pending.
 #include <pthread.h>
 
-#include <array>
-
 #include "absl/strings/str_cat.h"
 #include "sentry/kernel/arch_call.h"
 #include "sentry/kernel/kernel.h"
@@ -148,14 +146,14 @@ bool Task::EmulateFixedAddressCall(VirtAddr address) {
 }
 
 void Task::HandleException(const platform::ExceptionExit& exception) {
-  std::array<uint8_t, 2> code{};
-  const size_t readable =
-      mm_->CopyInSome(code.data(), VirtAddr(ProgramCounter(arch_)), code.size()).value_or(0);
+  uint8_t byte_before = 0;
+  if (NeedsByteBefore(exception)) {
+    (void)mm_->CopyIn(&byte_before, VirtAddr(ProgramCounter(arch_) - 1), sizeof(byte_before));
+  }
   platform::FpuState fpu;
   const bool numeric = NeedsFpuState(exception);
   if (numeric) context_->SaveFpu(&fpu);
-  const ExceptionSignal signal =
-      SignalOf(exception, arch_, absl::MakeSpan(code.data(), readable), numeric ? &fpu : nullptr);
+  const ExceptionSignal signal = SignalOf(exception, arch_, byte_before, numeric ? &fpu : nullptr);
   trap_ = signal.trap;
   ForceSignal(signal.info);
 }

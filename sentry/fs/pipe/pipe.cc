@@ -31,18 +31,30 @@ void Pipe::GrowLocked(size_t bytes) {
   head_ = 0;
 }
 
+// Copies `n` bytes behind what is there and counts them only when all came.
+bool Pipe::FillPieceLocked(UserIo& io, size_t n) {
+  size_t done = 0;
+  while (done < n) {
+    const size_t tail = (head_ + used_ + done) % ring_.size();
+    const size_t want = std::min(n - done, ring_.size() - tail);
+    const size_t got = io.Read(ring_.data() + tail, want).value_or(0);
+    if (got < want) return false;
+    done += got;
+  }
+  used_ += n;
+  return true;
+}
+
+// Page by page like Linux, the odd part first: what of a page is before a fault is not written.
 Result<size_t> Pipe::FillLocked(UserIo& io, size_t n) {
   GrowLocked(used_ + n);
   size_t done = 0;
+  size_t piece = n % kAtomic;
   while (done < n) {
-    const size_t tail = (head_ + used_) % ring_.size();
-    const size_t want = std::min(n - done, ring_.size() - tail);
-    Result<size_t> moved = io.Read(ring_.data() + tail, want);
-    if (!moved.ok() && done == 0) return moved;
-    const size_t got = moved.value_or(0);
-    used_ += got;
-    done += got;
-    if (got < want) break;
+    if (piece == 0) piece = kAtomic;
+    if (!FillPieceLocked(io, piece)) return done != 0 ? Result<size_t>(done) : Errno::kFAULT;
+    done += piece;
+    piece = 0;
   }
   return done;
 }

@@ -56,6 +56,7 @@ class Pipe {
  private:
   size_t RoomLocked() const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   void GrowLocked(size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool FillPieceLocked(UserIo& io, size_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<size_t> FillLocked(UserIo& io, size_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<size_t> DrainLocked(UserIo& io, size_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SkipLocked(size_t n) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -100,6 +100,9 @@ Result<void> InitVcpu(VcpuFd& fd, unsigned index, uint64_t lstar) {
   sregs.idt = {};
   sregs.idt.base = KernelImage::kIdt;
   sregs.idt.limit = KernelImage::kIdtLimit;
+  // No LDT: without a limit of 0, KVM's emulator would read descriptors at guest address 0.
+  sregs.ldt = {};
+  sregs.ldt.unusable = 1;
   sregs.tr = KernelImage::TaskSegment(index);
   TRY(fd.SetSregs(sregs));
   TRY(fd.SetXcr0(7));

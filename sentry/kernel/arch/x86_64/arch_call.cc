@@ -10,6 +10,7 @@ namespace {
 constexpr uint64_t kNoCall = ~uint64_t{0};
 constexpr uint64_t kSyscallLength = 2;  // 0f 05
 constexpr uint64_t kRestartSyscallNumber = 219;
+constexpr uint8_t kInt1 = 0xf1;
 
 // Vectors of SDM vol. 3, table 6-1.
 constexpr uint8_t kDivide = 0, kDebug = 1, kBreakpoint = 3, kOverflow = 4, kBounds = 5,
@@ -48,21 +49,19 @@ int32_t SimdCode(const platform::FpuState* fpu) {
   return NumericCode(mxcsr & ~(mxcsr >> 7) & 0x3f);
 }
 
-SigInfo InfoOf(const platform::ExceptionExit& exception, uint64_t rip,
-               absl::Span<const uint8_t> code, const platform::FpuState* fpu) {
+SigInfo InfoOf(const platform::ExceptionExit& exception, uint64_t rip, uint8_t byte_before,
+               const platform::FpuState* fpu) {
   switch (exception.vector) {
     case kDivide:
       return SigInfo::FaultAt(SigNo::kFpe, kFpeIntDiv, rip);
     case kDebug:
-      return SigInfo::FaultAt(SigNo::kTrap, kTrapTrace, rip);
+      return SigInfo::FaultAt(SigNo::kTrap, byte_before == kInt1 ? kTrapBrkpt : kTrapTrace, rip);
     case kBreakpoint:
       return SigInfo::Kernel(SigNo::kTrap);
     case kOverflow:
     case kBounds:
       return SigInfo::Kernel(SigNo::kSegv);
     case kInvalidOpcode:
-      // Hosts without hardware virtualisation report INT n so; Linux makes it a #GP.
-      if (code.size() >= 2 && code[0] == 0xcd) return SigInfo::Kernel(SigNo::kSegv);
       return SigInfo::FaultAt(SigNo::kIll, kIllIllOpn, rip);
     case kNotPresent:
     case kStackFault:
@@ -115,8 +114,13 @@ platform::ArchState ChildState(const platform::ArchState& parent, uint64_t stack
 }
 
 ExceptionSignal SignalOf(const platform::ExceptionExit& exception, const platform::ArchState& state,
-                         absl::Span<const uint8_t> code, const platform::FpuState* fpu) {
-  return {InfoOf(exception, state.rip, code, fpu), {exception.vector, exception.error_code, 0}};
+                         uint8_t byte_before, const platform::FpuState* fpu) {
+  return {InfoOf(exception, state.rip, byte_before, fpu),
+          {exception.vector, exception.error_code, 0}};
+}
+
+bool NeedsByteBefore(const platform::ExceptionExit& exception) {
+  return exception.vector == kDebug;
 }
 
 bool NeedsFpuState(const platform::ExceptionExit& exception) {
@@ -126,7 +130,8 @@ bool NeedsFpuState(const platform::ExceptionExit& exception) {
 TrapInfo TrapOf(const platform::FaultExit& fault) {
   constexpr uint64_t kPresent = 1, kWrite = 2, kUser = 4, kFetch = 16;
   uint64_t error = kUser;
-  if (fault.present) error |= kPresent;
+  // Linux does not tell what is mapped above user space: it calls all of it present.
+  if (fault.present || fault.address >= platform::kUserEnd) error |= kPresent;
   if (fault.access == Access::kWrite) error |= kWrite;
   if (fault.access == Access::kExec) error |= kFetch;
   return {kPageFault, error, fault.address.value()};
