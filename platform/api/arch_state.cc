@@ -12,11 +12,9 @@ constexpr size_t kXstateBv = 512;
 
 constexpr uint16_t kInitialFcw = 0x37f;     // all exceptions masked, 64-bit precision
 constexpr uint32_t kInitialMxcsr = 0x1f80;  // all exceptions masked, round to nearest
-constexpr uint64_t kX87AndSse = 3;
 
 constexpr size_t kHeaderBytes = 64;
 constexpr uint32_t kMxcsrBits = 0xffff;  // the others fault when loaded
-constexpr uint64_t kComponents = 7;      // x87, SSE, AVX
 
 template <typename T>
 void Put(FpuState& state, size_t offset, T value) {
@@ -36,14 +34,14 @@ FpuState InitialFpuState() {
   FpuState state;
   Put(state, kFcw, kInitialFcw);
   Put(state, kMxcsr, kInitialMxcsr);
-  // x87 and SSE come from the image, AVX is in its initial configuration (zero).
-  Put(state, kXstateBv, kX87AndSse);
+  // x87 and SSE come from the image, the rest is in its initial configuration (zero).
+  Put(state, kXstateBv, kFpuX87 | kFpuSse);
   return state;
 }
 
 void SanitizeFpuState(FpuState* state) {
   Put(*state, kMxcsr, Get<uint32_t>(*state, kMxcsr) & kMxcsrBits);
-  const uint64_t components = Get<uint64_t>(*state, kXstateBv) & kComponents;
+  const uint64_t components = Get<uint64_t>(*state, kXstateBv) & GuestFpuLayout().components;
   std::memset(state->image.data() + kXstateBv, 0, kHeaderBytes);
   Put(*state, kXstateBv, components);
 }

@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "platform/api/fpu_layout.h"
+
 namespace ringfence::platform {
 
 struct ArchState {
@@ -17,16 +19,18 @@ struct ArchState {
   uint64_t fs_base = 0, gs_base = 0;
 };
 
-// XSAVE image in the standard (non-compacted) format for XCR0 = x87|SSE|AVX: 832 bytes (SDM vol. 1
-// chapter 13). FpuState{} is not a valid image; InitialFpuState() is what execve gives.
+// XSAVE image in the standard (non-compacted) format (SDM vol. 1 chapter 13) with the components of
+// GuestFpuLayout(), whose size() bytes count. FpuState{} is not a valid image; InitialFpuState() is
+// what execve gives.
 struct alignas(64) FpuState {
-  static constexpr size_t kSize = 832;
-  std::array<std::byte, kSize> image{};
+  static size_t size() { return GuestFpuLayout().size; }
+  std::array<std::byte, kMaxFpuSize> image{};
 };
 FpuState InitialFpuState();
 
-// Makes any bytes an image that a CPU accepts: drops components beyond x87|SSE|AVX, reserved MXCSR
-// bits and header fields. What rt_sigreturn and ptrace give to Context::LoadFpu goes through this.
+// Makes any bytes an image that a CPU accepts: drops components that guests do not have, reserved
+// MXCSR bits and header fields. What rt_sigreturn and ptrace give to Context::LoadFpu goes through
+// this.
 void SanitizeFpuState(FpuState* state);
 
 }  // namespace ringfence::platform

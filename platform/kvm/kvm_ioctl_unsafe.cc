@@ -176,15 +176,15 @@ Result<void> VcpuFd::SetMsrs(const Msr* msrs, size_t count) {
 Result<void> VcpuFd::GetXsave(platform::FpuState* out) {
   Xsave xsave;
   if (Ioctl(fd_.get(), kGetXsave, &xsave) < 0) return LastHostErrno();
-  std::memcpy(out->image.data(), xsave.region, platform::FpuState::kSize);
-  // KVM reports components of the host that the guest's XCR0 does not have (PKRU, AVX-512).
+  std::memcpy(out->image.data(), xsave.region, platform::FpuState::size());
+  // KVM reports components of the host that the guest's XCR0 does not have (PKRU).
   platform::SanitizeFpuState(out);
   return Ok();
 }
 
 Result<void> VcpuFd::SetXsave(const platform::FpuState& in) {
   Xsave xsave = {};
-  std::memcpy(xsave.region, in.image.data(), platform::FpuState::kSize);
+  std::memcpy(xsave.region, in.image.data(), platform::FpuState::size());
   return IoctlResult(fd_.get(), kSetXsave, &xsave);
 }
 

@@ -51,7 +51,7 @@ class VcpuFd {
   };
   static constexpr size_t kMaxMsrs = 8;
   Result<void> SetMsrs(const Msr* msrs, size_t count);
-  // The first FpuState::kSize bytes of KVM's struct kvm_xsave.
+  // The first FpuState::size() bytes of KVM's struct kvm_xsave.
   Result<void> GetXsave(platform::FpuState* out);
   Result<void> SetXsave(const platform::FpuState& in);
   // KVM_VCPU_TSC_OFFSET; ENXIO where the host has no such attribute.

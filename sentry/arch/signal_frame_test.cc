@@ -17,6 +17,7 @@ namespace {
 using platform::ArchState;
 using platform::FpuState;
 
+const uint64_t kComponents = platform::GuestFpuLayout().components;
 constexpr uint64_t kStack = 0x7f0000000000, kStackSize = 16 * kPageSize;
 constexpr uint64_t kAlt = 0x7e0000000000, kAltSize = 4 * kPageSize;
 
@@ -50,10 +51,10 @@ struct Fixture {
         .handler = 0x402000, .flags = kSaRestorer | kSaSigInfo, .restorer = 0x403000, .mask = {}};
     request.info = SigInfo::User(SigNo::kUsr1, kSiQueue, 12, 34, 56);
     request.saved_mask = SigSet{0x123456};
-    // An image with all three components.
+    // An image with all components guests have.
     for (size_t i = 160; i < 416; ++i) fpu.image[i] = std::byte(i);
-    for (size_t i = 576; i < 832; ++i) fpu.image[i] = std::byte(i * 3);
-    const uint64_t features = 7;
+    for (size_t i = 576; i < FpuState::size(); ++i) fpu.image[i] = std::byte(i * 3);
+    const uint64_t features = kComponents;
     memcpy(fpu.image.data() + 512, &features, 8);
     memset(fpu.image.data() + 464, 0, 48);
   }
@@ -74,7 +75,7 @@ bool SameRegisters(const ArchState& a, const ArchState& b) {
 
 // The image without the 48 bytes that software uses.
 std::string Image(const FpuState& fpu) {
-  std::string bytes(reinterpret_cast<const char*>(fpu.image.data()), FpuState::kSize);
+  std::string bytes(reinterpret_cast<const char*>(fpu.image.data()), FpuState::size());
   bytes.replace(464, 48, 48, '\0');
   return bytes;
 }
@@ -87,7 +88,7 @@ TEST_CASE("the handler finds what Linux gives it") {
   CHECK(f.state.rdi == 10);
   CHECK(f.state.rax == 0);
   CHECK(f.state.rsp % 16 == 8);
-  CHECK(f.state.rsp <= before.rsp - 128 - 440 - 836);
+  CHECK(f.state.rsp <= before.rsp - 128 - 440 - FpuState::size() - 4);
   CHECK((f.state.rflags & 0x400) == 0);
   CHECK((f.state.rflags & 0x40000) != 0);
   CHECK(Image(f.fpu) == Image(platform::InitialFpuState()));
@@ -124,10 +125,10 @@ TEST_CASE("the handler finds what Linux gives it") {
   const auto fp = reinterpret_cast<uint64_t>(uc.mcontext.fpregs);
   CHECK(fp % 64 == 0);
   CHECK(f.In<uint32_t>(fp + 464) == 0x46505853);
-  CHECK(f.In<uint32_t>(fp + 468) == 836);
-  CHECK(f.In<uint64_t>(fp + 472) == 7);
-  CHECK(f.In<uint32_t>(fp + 480) == 832);
-  CHECK(f.In<uint32_t>(fp + 832) == 0x46505845);
+  CHECK(f.In<uint32_t>(fp + 468) == FpuState::size() + 4);
+  CHECK(f.In<uint64_t>(fp + 472) == kComponents);
+  CHECK(f.In<uint32_t>(fp + 480) == FpuState::size());
+  CHECK(f.In<uint32_t>(fp + FpuState::size()) == 0x46505845);
 }
 
 TEST_CASE("what goes into a frame comes out of it, bit by bit") {
@@ -189,15 +190,27 @@ TEST_CASE("broken FPU images") {
     REQUIRE(f.mm->CopyOut(VirtAddr(addr), &value, sizeof(value)).ok());
   };
   // Without the second magic the AVX part is initial, the rest is taken.
-  poke(fp + 832, uint32_t{0});
+  poke(fp + FpuState::size(), uint32_t{0});
   REQUIRE(restore().ok());
   CHECK(f.fpu.image[200] == std::byte(200));
   uint64_t features = 0;
   memcpy(&features, f.fpu.image.data() + 512, 8);
   CHECK(features == 3);
-  poke(fp + 832, uint32_t{0x46505845});
+  poke(fp + FpuState::size(), uint32_t{0x46505845});
+  // A shorter image: what it does not hold is initial, the rest is taken.
+  const uint32_t full = static_cast<uint32_t>(FpuState::size());
+  for (const auto& [bytes, want] : {std::pair{576u, 3u}, std::pair{832u, 7u}}) {
+    const auto saved = f.In<uint32_t>(fp + bytes);
+    poke(fp + 480, bytes);
+    poke(fp + bytes, uint32_t{0x46505845});
+    REQUIRE(restore().ok());
+    memcpy(&features, f.fpu.image.data() + 512, 8);
+    CHECK(features == want);
+    poke(fp + bytes, saved);
+  }
+  poke(fp + 480, full);
   // What XRSTOR refuses.
-  poke(fp + 512, uint64_t{0xff});
+  poke(fp + 512, uint64_t{0x2ff});
   CHECK(restore().error() == Errno::kINVAL);
   poke(fp + 512, uint64_t{7});
   poke(fp + 520, uint64_t{1});

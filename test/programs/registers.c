@@ -1,4 +1,5 @@
-// Random values in every general register, RFLAGS, the red zone, x87, XMM, YMM and MXCSR survive
+// Random values in every general register, RFLAGS, the red zone, x87, XMM, YMM, MXCSR and
+// AVX-512 (where there is any) survive
 // system calls (answered at once, blocking, failing), page faults, CPUID, and signals that hit user
 // code, the way into a call and the way out of it. Prints the first difference and exits 1.
 #define _GNU_SOURCE
@@ -27,8 +28,27 @@ void RunSyscallLoop(void);
 void RunFault(void);
 void RunCpuid(void);
 void ClobberVectors(void);
+void ClobberAvx512(void);
 extern char RunSyscallEnd[], RunSpinLoop[], RunSpinEnd[], RunSyscallLoopStart[],
     RunSyscallLoopAfter[], RunSyscallLoopEnd[];
+
+// State components 5 to 7 of XCR0, AVX-512: where they lie in the image. Empty if not there.
+static struct {
+  unsigned offset, size;
+} avx512[3];
+static uint64_t components = 7;
+
+static void FindAvx512(void) {
+  unsigned a = 0, b = 0, c = 0, d = 0, low = 0, high = 0;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  if ((low & 0xe0) != 0xe0 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & bit_AVX512F)) return;
+  components |= 0xe0;
+  for (unsigned i = 0; i < 3; i++) {
+    __get_cpuid_count(0xd, 5 + i, &a, &b, &c, &d);
+    avx512[i].offset = b;
+    avx512[i].size = a;
+  }
+}
 
 static uint64_t seed = 88172645463325252ull;
 static uint64_t Random(void) {
@@ -44,7 +64,7 @@ static void Randomise(void) {
   in[kRflags] = (Random() & 0x240cd5) | 0x202;
   for (size_t i = 0; i < sizeof xsave_in; i++) xsave_in[i] = (uint8_t)Random();
   memset(xsave_in + 512, 0, 64);
-  *(uint64_t*)(xsave_in + 512) = 7;                   // XSTATE_BV
+  *(uint64_t*)(xsave_in + 512) = components;          // XSTATE_BV
   *(uint16_t*)(xsave_in + 0) = 0x037f;                // FCW
   *(uint16_t*)(xsave_in + 2) = (Random() & 7) << 11;  // FSW: top of stack
   xsave_in[4] = 0xff;                                 // all registers in use
@@ -77,6 +97,14 @@ static int Compare(const char* what, int round, uint32_t skip) {
   for (int i = 576; i < 832; i++) {
     if (xsave_in[i] != xsave_out[i]) return Fail(what, round, 1000 + i, xsave_in[i], xsave_out[i]);
   }
+  for (int part = 0; part < 3; part++) {
+    const unsigned end = avx512[part].offset + avx512[part].size;
+    for (unsigned i = avx512[part].offset; i < end; i++) {
+      if (xsave_in[i] != xsave_out[i]) {
+        return Fail(what, round, (int)(1000 + i), xsave_in[i], xsave_out[i]);
+      }
+    }
+  }
   return 0;
 }
 
@@ -93,6 +121,7 @@ static void* handler_target;
 static void OnAlarm(int signal) {
   (void)signal;
   ClobberVectors();
+  if (avx512[0].size != 0) ClobberAvx512();
   loop_target = handler_target;
 }
 
@@ -108,6 +137,7 @@ int main(int argc, char** argv) {
     puts("no AVX here");
     return 1;
   }
+  FindAvx512();
   signal(SIGALRM, OnAlarm);
   const uint64_t parent = (uint64_t)getppid();
   uint8_t* pages = mmap(NULL, (size_t)rounds * 2097152, PROT_READ | PROT_WRITE,

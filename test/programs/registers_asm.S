@@ -14,7 +14,7 @@
   pushq %r15
   subq $8, %rsp
   movq %rsp, SLOT(in, 32)
-  movl $7, %eax
+  movl $0xe7, %eax
   xorl %edx, %edx
   xrstor64 xsave_in(%rip)
   pushq SLOT(in, 15)
@@ -70,7 +70,7 @@
   cld
   pushq $0x202
   popfq
-  movl $7, %eax
+  movl $0xe7, %eax
   xorl %edx, %edx
   xsave64 xsave_out(%rip)
   addq $8, %rsp
@@ -137,6 +137,16 @@ ClobberVectors:
   pushq $0x1f80 | 0x6000
   ldmxcsr (%rsp)
   addq $8, %rsp
+  ret
+
+.globl ClobberAvx512
+ClobberAvx512:
+  kxnorw %k0, %k0, %k0
+  kxnorw %k1, %k1, %k7
+  vpternlogd $0xff, %zmm0, %zmm0, %zmm0
+  vmovdqa64 %zmm0, %zmm15
+  vmovdqa64 %zmm0, %zmm16
+  vmovdqa64 %zmm0, %zmm31
   ret
 
 .section .note.GNU-stack, "", @progbits

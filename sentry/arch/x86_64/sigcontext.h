@@ -54,7 +54,6 @@ static_assert(sizeof(FpxSwBytes) == 48);
 inline constexpr uint32_t kFpXstateMagic1 = 0x46505853, kFpXstateMagic2 = 0x46505845;
 inline constexpr size_t kSwBytesOffset = 464;
 inline constexpr size_t kXsaveHeaderOffset = 512, kXsaveHeaderSize = 64;
-inline constexpr uint64_t kXfeatureFp = 1, kXfeatureSse = 2, kXfeatureAvx = 4;
 
 }  // namespace ringfence::sentry
 

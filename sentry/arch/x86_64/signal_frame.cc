@@ -35,7 +35,7 @@ std::optional<FrameAddresses> PlaceFrame(uint64_t sp, const SignalFrameRequest& 
     sp = alt.sp + alt.size;
     entering = true;
   }
-  sp = (sp - kXstateFrameSize) & ~uint64_t{63};
+  sp = (sp - XstateFrameSize()) & ~uint64_t{63};
   FrameAddresses at;
   at.fpstate = VirtAddr(sp);
   // As after a call: rsp + 8 is a multiple of 16.
@@ -79,7 +79,7 @@ Result<void> BuildSignalFrame(MemoryManager& mm, ArchState& state, FpuState& fpu
   const auto at = PlaceFrame(state.rsp, request);
   if (!at) return Errno::kFAULT;
 
-  const XstateFrame xstate = MakeXstateFrame(fpu);
+  const std::vector<std::byte> xstate = MakeXstateFrame(fpu);
   TRY(mm.CopyOut(at->fpstate, xstate.data(), xstate.size()));
   RtSigFrame frame{};
   frame.pretcode = request.action.restorer;
@@ -119,8 +119,8 @@ Result<RestoredSignalFrame> RestoreSignalFrame(MemoryManager& mm, ArchState& sta
 
 uint64_t MinSignalStackSize() {
   // MAX_FRAME_SIZE of Linux: frame, FPU part, paddings for both alignments, red zone excluded.
-  constexpr uint64_t kSize = sizeof(RtSigFrame) + kXstateFrameSize + 16 + 64;
-  return (kSize + 15) & ~uint64_t{15};
+  const uint64_t size = sizeof(RtSigFrame) + XstateFrameSize() + 16 + 64;
+  return (size + 15) & ~uint64_t{15};
 }
 
 }  // namespace ringfence::sentry

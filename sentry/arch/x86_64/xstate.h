@@ -2,9 +2,9 @@
 #ifndef RINGFENCE_SENTRY_ARCH_X86_64_XSTATE_H_
 #define RINGFENCE_SENTRY_ARCH_X86_64_XSTATE_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "platform/api/arch_state.h"
 #include "platform/base/result.h"
@@ -12,11 +12,10 @@
 
 namespace ringfence::sentry {
 
-// The image and FP_XSTATE_MAGIC2 behind it.
-inline constexpr size_t kXstateFrameSize = platform::FpuState::kSize + sizeof(uint32_t);
-using XstateFrame = std::array<std::byte, kXstateFrameSize>;
+// Bytes of the image and FP_XSTATE_MAGIC2 behind it.
+inline size_t XstateFrameSize() { return platform::FpuState::size() + sizeof(uint32_t); }
 
-XstateFrame MakeXstateFrame(const platform::FpuState& fpu);
+std::vector<std::byte> MakeXstateFrame(const platform::FpuState& fpu);
 
 // Reads what rt_sigreturn finds at `addr` (null: initial state). Takes the extended state only if
 // both magics and the sizes are right, else the FXSAVE part alone, as Linux does. EFAULT; EINVAL

@@ -1,8 +1,9 @@
-// CPUID as guests see it: the host CPU's own leaves, cut down to what works with XCR0 = 7.
+// CPUID as guests see it: the host CPU's own leaves, cut down to what works in them.
 //
 // KVM_GET_SUPPORTED_CPUID is not asked: on hosts without hardware virtualisation it hides features
-// that the CPU runs (host-facts.md). AVX-512, PKU, AMX, CET and supervisor state are masked, leaf
-// 0xd is recomputed for x87, SSE and AVX, MONITOR and virtualisation features are hidden.
+// that the CPU runs (host-facts.md). PKU, AMX, CET and supervisor state are masked, leaf 0xd is
+// recomputed for the components guests have, AVX-512 is there if it is among them, MONITOR and
+// virtualisation features are hidden. KVM may still show more: see ../../README.md.
 #ifndef RINGFENCE_PLATFORM_KVM_ARCH_X86_64_CPUID_FILTER_H_
 #define RINGFENCE_PLATFORM_KVM_ARCH_X86_64_CPUID_FILTER_H_
 
@@ -10,6 +11,8 @@
 
 #include <cstdint>
 #include <vector>
+
+#include "platform/api/fpu_layout.h"
 
 namespace ringfence::kvm {
 
@@ -22,10 +25,11 @@ using CpuidFn = CpuidRegs (*)(uint32_t function, uint32_t index);
 CpuidRegs HostCpuid(uint32_t function, uint32_t index);
 
 // One leaf after masking; pure.
-CpuidRegs FilterLeaf(uint32_t function, uint32_t index, CpuidRegs host);
+CpuidRegs FilterLeaf(uint32_t function, uint32_t index, CpuidRegs host,
+                     const platform::FpuLayout& fpu);
 
 // All leaves that guests get, from `source`.
-std::vector<kvm_cpuid_entry2> BuildCpuid(CpuidFn source);
+std::vector<kvm_cpuid_entry2> BuildCpuid(CpuidFn source, const platform::FpuLayout& fpu);
 
 // The same from the host's CPU, made once.
 const std::vector<kvm_cpuid_entry2>& HostCpuidForGuest();

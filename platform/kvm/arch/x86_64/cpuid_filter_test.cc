@@ -7,6 +7,8 @@ namespace {
 
 constexpr uint32_t Bit(unsigned n) { return uint32_t{1} << n; }
 constexpr uint32_t kAll = ~uint32_t{0};
+constexpr platform::FpuLayout kAvx{.components = 7, .size = 832};
+constexpr platform::FpuLayout kAvx512{.components = 0xe7, .size = 2688};
 
 // A CPU that has everything.
 CpuidRegs Everything(uint32_t function, uint32_t index) {
@@ -36,8 +38,8 @@ const kvm_cpuid_entry2* Find(const std::vector<kvm_cpuid_entry2>& all, uint32_t 
   return nullptr;
 }
 
-TEST_CASE("only state inside XCR0 = 7 is offered") {
-  const auto all = BuildCpuid(Everything);
+TEST_CASE("without AVX-512 only state inside XCR0 = 7 is offered") {
+  const auto all = BuildCpuid(Everything, kAvx);
   CHECK(all.size() <= 128);
   const auto* xsave = Find(all, 0xd, 0);
   REQUIRE(xsave != nullptr);
@@ -57,8 +59,30 @@ TEST_CASE("only state inside XCR0 = 7 is offered") {
   CHECK((Find(all, 7, 1)->eax & Bit(5)) == 0);                  // AVX512-BF16
 }
 
+TEST_CASE("with AVX-512 its features and places are the CPU's") {
+  const auto all = BuildCpuid(Everything, kAvx512);
+  CHECK(all.size() <= 128);
+  const auto* xsave = Find(all, 0xd, 0);
+  REQUIRE(xsave != nullptr);
+  CHECK(xsave->eax == 0xe7);
+  CHECK(xsave->ebx == 2688);
+  CHECK(xsave->ecx == 2688);
+  CHECK(Find(all, 0xd, 1)->ebx == 2432);
+  for (uint32_t part : {5, 6, 7}) {
+    REQUIRE(Find(all, 0xd, part) != nullptr);
+    CHECK(Find(all, 0xd, part)->eax == kAll);
+    CHECK(Find(all, 0xd, part)->ebx == kAll);
+    CHECK((Find(all, 0xd, part)->ecx & 1) == 0);  // not supervisor state
+  }
+  CHECK(Find(all, 0xd, 3)->eax == 0);
+  CHECK(Find(all, 0xd, 8) == nullptr);
+  CHECK((Find(all, 7, 0)->ebx & Bit(16)) != 0);
+  CHECK((Find(all, 7, 1)->eax & Bit(5)) != 0);
+  CHECK((Find(all, 7, 0)->edx & (Bit(22) | Bit(24) | Bit(25))) == 0);  // AMX
+}
+
 TEST_CASE("what x86-64-v3 programs ask for stays") {
-  const auto all = BuildCpuid(Everything);
+  const auto all = BuildCpuid(Everything, kAvx);
   const auto* leaf1 = Find(all, 1, 0);
   for (unsigned bit : {0 /* SSE3 */, 9, 12 /* FMA */, 13, 19, 20 /* SSE4 */, 22 /* MOVBE */,
                        23 /* POPCNT */, 26 /* XSAVE */, 27 /* OSXSAVE */, 28 /* AVX */, 29}) {
@@ -75,7 +99,7 @@ TEST_CASE("what x86-64-v3 programs ask for stays") {
 }
 
 TEST_CASE("leaves of things guests do not have are empty; subleaves end") {
-  const auto all = BuildCpuid(Everything);
+  const auto all = BuildCpuid(Everything, kAvx);
   for (uint32_t f : {0x5u, 0xau, 0x12u, 0x14u, 0x1du, 0x1eu, 0x8000000au, 0x8000001fu}) {
     const auto* e = Find(all, f, 0);
     REQUIRE(e != nullptr);
@@ -93,7 +117,7 @@ TEST_CASE("this CPU is fit, and one without AVX is told") {
   CHECK(MissingCpuFeature(HostCpuid) == nullptr);
   const auto none = [](uint32_t, uint32_t) { return CpuidRegs{}; };
   CHECK(MissingCpuFeature(none) != nullptr);
-  CHECK(BuildCpuid(HostCpuid).size() <= 128);
+  CHECK(HostCpuidForGuest().size() <= 128);
 }
 
 }  // namespace

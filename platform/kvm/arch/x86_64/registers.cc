@@ -105,7 +105,7 @@ Result<void> InitVcpu(VcpuFd& fd, unsigned index, uint64_t lstar) {
   sregs.ldt.unusable = 1;
   sregs.tr = KernelImage::TaskSegment(index);
   TRY(fd.SetSregs(sregs));
-  TRY(fd.SetXcr0(7));
+  TRY(fd.SetXcr0(platform::GuestFpuLayout().components));
   // Guests read the host's counter where KVM can arrange it; the probe finds out what they see.
   (void)fd.SetTscOffset(0);
   const VcpuFd::Msr msrs[] = {
