@@ -42,6 +42,7 @@ inline constexpr size_t kMaxWalkComponents = 128;  // of one Walk
 inline constexpr size_t kMaxLinkTarget = 4096;     // including a final NUL (PATH_MAX)
 inline constexpr uint32_t kMaxReadDirBytes = 256 * 1024;
 inline constexpr size_t kMaxCloseBatch = 4096;
+inline constexpr size_t kMaxTreeDirectories = 256;  // names asked for and listings given, each
 
 struct Time {
   int64_t sec = 0;
@@ -68,6 +69,7 @@ struct FsAttributes {
 struct Node {
   NodeId id = 0;
   Attributes attr{};
+  std::string target{};  // of a symlink; empty: ask with ReadLink
 };
 
 struct WalkResult {
@@ -87,8 +89,8 @@ struct OpenedFile {
 // What ReadDir says of each entry; each level costs the gofer more.
 enum class EntryDetail {
   kNames,       // attr.ino and the type bits of attr.mode only (mode 0: type unknown)
-  kAttributes,  // all attributes
-  kNodes,       // all attributes and a node, as if walked to
+  kAttributes,  // all attributes, targets of symlinks
+  kNodes,       // these and a node, as if walked to
 };
 
 struct DirectoryEntry {
@@ -96,11 +98,18 @@ struct DirectoryEntry {
   int64_t next_cookie = 0;  // ReadDir from here starts after this entry
   NodeId id = 0;            // kNodes only; 0 also there for mount points: walk to them
   Attributes attr{};
+  std::string target{};  // of a symlink; empty: ask with ReadLink
 };
 
 struct DirectoryPage {
   std::vector<DirectoryEntry> entries;
   bool end = false;  // nothing follows
+};
+
+// A directory that was read whole, entries as with EntryDetail::kAttributes but without cookies.
+struct ListedDirectory {
+  Attributes attr;  // of the directory itself: dev and ino tell which it is
+  std::vector<DirectoryEntry> entries;
 };
 
 class Client {
@@ -120,16 +129,29 @@ class Client {
   // EINVAL for anything but a symlink.
   virtual Result<std::string> ReadLink(NodeId node) = 0;
 
-  // Opens a regular file for reading. `flags`: O_RDONLY, optionally O_NOATIME or O_DIRECT as in
-  // open(2); anything else is EROFS (write access) or EINVAL. EISDIR for a directory, ELOOP for a
-  // symlink, ENXIO for a fifo, socket or device.
-  virtual Result<OpenedFile> Open(NodeId node, uint32_t flags) = 0;
+  // Opens a regular file for reading: the node, or what a walk from it along `components` (at most
+  // kMaxWalkComponents) leads to; then errors of such a walk too. `flags`: O_RDONLY, optionally
+  // O_NOATIME or O_DIRECT as in open(2); anything else is EROFS (write access) or EINVAL. EISDIR
+  // for a directory, ELOOP for a symlink, ENXIO for a fifo, socket or device.
+  virtual Result<OpenedFile> Open(NodeId node, std::span<const std::string_view> components,
+                                  uint32_t flags) = 0;
 
   // Entries of a directory from `cookie` (0: the start) on, about `max_bytes` (at most
   // kMaxReadDirBytes) of them, at least one unless the end is reached. Cookies are the host file
   // system's and stay valid as its d_off does.
   virtual Result<DirectoryPage> ReadDir(NodeId node, int64_t cookie, uint32_t max_bytes,
                                         EntryDetail detail) = 0;
+
+  // Lists many directories for a walk through a whole tree: those called `names` in directory
+  // `node`, in this order, each followed by those below it, depth first in the order of its
+  // entries; at most `max_directories` (1 to kMaxTreeDirectories, as many names at most) and about
+  // `max_bytes` (at most kMaxReadDirBytes) of entries. Each is whole. Those that cannot be read,
+  // are no directories or lie too deep are left out; nothing is given when already the first is
+  // larger than max_bytes: ReadDir tells more.
+  virtual Result<std::vector<ListedDirectory>> ReadTree(NodeId node,
+                                                        std::span<const std::string_view> names,
+                                                        size_t max_directories,
+                                                        uint32_t max_bytes) = 0;
 
   virtual Result<FsAttributes> StatFs(NodeId node) = 0;
 

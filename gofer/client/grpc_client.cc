@@ -36,6 +36,24 @@ bool IsPlainFile(int fd) {
   return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && flags >= 0 && (flags & O_PATH) == 0;
 }
 
+using RepeatedBytes = google::protobuf::RepeatedPtrField<std::string>;
+using RepeatedEntries = google::protobuf::RepeatedPtrField<wire::DirectoryEntry>;
+
+Result<void> AddNames(std::span<const std::string_view> names, RepeatedBytes* out) {
+  for (const std::string_view name : names) {
+    if (!IsValidComponent(name)) return Errno::kINVAL;
+    out->Add(std::string(name));
+  }
+  return Ok();
+}
+
+Result<std::vector<DirectoryEntry>> EntriesFromWire(RepeatedEntries* in) {
+  std::vector<DirectoryEntry> entries;
+  entries.reserve(static_cast<size_t>(in->size()));
+  for (wire::DirectoryEntry& entry : *in) entries.push_back(TRY(FromWire(&entry)));
+  return entries;
+}
+
 class GrpcClient final : public Client {
  public:
   GrpcClient(std::shared_ptr<grpc::Channel> channel, UniqueFd fd_socket,
@@ -48,9 +66,14 @@ class GrpcClient final : public Client {
   Result<WalkResult> Walk(NodeId node, std::span<const std::string_view> components) override;
   Result<Attributes> GetAttr(NodeId node) override;
   Result<std::string> ReadLink(NodeId node) override;
-  Result<OpenedFile> Open(NodeId node, uint32_t flags) override;
+  Result<OpenedFile> Open(NodeId node, std::span<const std::string_view> components,
+                          uint32_t flags) override;
   Result<DirectoryPage> ReadDir(NodeId node, int64_t cookie, uint32_t max_bytes,
                                 EntryDetail detail) override;
+  Result<std::vector<ListedDirectory>> ReadTree(NodeId node,
+                                                std::span<const std::string_view> names,
+                                                size_t max_directories,
+                                                uint32_t max_bytes) override;
   Result<FsAttributes> StatFs(NodeId node) override;
   void Close(std::span<const NodeId> nodes) override;
 
@@ -120,10 +143,7 @@ Result<WalkResult> GrpcClient::Walk(NodeId node, std::span<const std::string_vie
   if (components.empty() || components.size() > kMaxWalkComponents) return Errno::kINVAL;
   wire::WalkRequest request;
   request.set_node(node);
-  for (const std::string_view name : components) {
-    if (!IsValidComponent(name)) return Errno::kINVAL;
-    request.add_components(name.data(), name.size());
-  }
+  TRY(AddNames(components, request.mutable_components()));
   const wire::WalkReply reply = TRY(Call(&wire::Gofer::Stub::Walk, request));
   const auto walked = static_cast<size_t>(reply.nodes_size());
   WalkResult result = {.nodes = {}, .stopped = ErrnoFromWire(reply.stopped())};
@@ -144,16 +164,16 @@ Result<std::string> GrpcClient::ReadLink(NodeId node) {
   wire::ReadLinkRequest request;
   request.set_node(node);
   wire::ReadLinkReply reply = TRY(Call(&wire::Gofer::Stub::ReadLink, request));
-  const std::string& target = reply.target();
-  if (target.empty() || target.size() >= kMaxLinkTarget || target.find('\0') != target.npos) {
-    return Errno::kIO;
-  }
+  if (!IsValidTarget(reply.target())) return Errno::kIO;
   return std::move(*reply.mutable_target());
 }
 
-Result<OpenedFile> GrpcClient::Open(NodeId node, uint32_t flags) {
+Result<OpenedFile> GrpcClient::Open(NodeId node, std::span<const std::string_view> components,
+                                    uint32_t flags) {
+  if (components.size() > kMaxWalkComponents) return Errno::kINVAL;
   wire::OpenRequest request;
   request.set_node(node);
+  TRY(AddNames(components, request.mutable_components()));
   request.set_flags(flags);
   request.set_donation(donations_.Begin());
   const Result<wire::OpenReply> reply = Call(&wire::Gofer::Stub::Open, request);
@@ -174,18 +194,32 @@ Result<DirectoryPage> GrpcClient::ReadDir(NodeId node, int64_t cookie, uint32_t 
   request.set_cookie(cookie);
   request.set_max_bytes(max_bytes);
   request.set_detail(static_cast<wire::EntryDetail>(detail));
-  const wire::ReadDirReply reply = TRY(Call(&wire::Gofer::Stub::ReadDir, request));
-  DirectoryPage page = {.entries = {}, .end = reply.end()};
+  wire::ReadDirReply reply = TRY(Call(&wire::Gofer::Stub::ReadDir, request));
   if (reply.entries().empty() && !reply.end()) return Errno::kIO;
-  page.entries.reserve(static_cast<size_t>(reply.entries_size()));
-  for (const wire::DirectoryEntry& entry : reply.entries()) {
-    if (!IsValidComponent(entry.name())) return Errno::kIO;
-    page.entries.push_back({.name = entry.name(),
-                            .next_cookie = static_cast<int64_t>(entry.next_cookie()),
-                            .id = entry.id(),
-                            .attr = TRY(FromWire(entry.attr()))});
+  return DirectoryPage{.entries = TRY(EntriesFromWire(reply.mutable_entries())),
+                       .end = reply.end()};
+}
+
+Result<std::vector<ListedDirectory>> GrpcClient::ReadTree(NodeId node,
+                                                          std::span<const std::string_view> names,
+                                                          size_t max_directories,
+                                                          uint32_t max_bytes) {
+  if (names.empty() || names.size() > max_directories) return Errno::kINVAL;
+  if (max_directories > kMaxTreeDirectories || max_bytes > kMaxReadDirBytes) return Errno::kINVAL;
+  wire::ReadTreeRequest request;
+  request.set_node(node);
+  TRY(AddNames(names, request.mutable_names()));
+  request.set_max_directories(static_cast<uint32_t>(max_directories));
+  request.set_max_bytes(max_bytes);
+  wire::ReadTreeReply reply = TRY(Call(&wire::Gofer::Stub::ReadTree, request));
+  if (static_cast<size_t>(reply.directories_size()) > max_directories) return Errno::kIO;
+  std::vector<ListedDirectory> listed;
+  listed.reserve(static_cast<size_t>(reply.directories_size()));
+  for (wire::DirectoryListing& directory : *reply.mutable_directories()) {
+    const Attributes attr = TRY(FromWire(directory.attr()));
+    listed.push_back({attr, TRY(EntriesFromWire(directory.mutable_entries()))});
   }
-  return page;
+  return listed;
 }
 
 Result<FsAttributes> GrpcClient::StatFs(NodeId node) {

@@ -135,7 +135,7 @@ void AskEverything(Client& client) {
     CHECK((!target->empty() && target->size() < kMaxLinkTarget));
     CHECK(target->find('\0') == std::string::npos);
   }
-  if (const auto file = client.Open(1, O_RDONLY); file.ok()) {
+  if (const auto file = client.Open(1, {}, O_RDONLY); file.ok()) {
     struct stat s;
     CHECK((fstat(file->fd.get(), &s) == 0 && S_ISREG(s.st_mode)));
     CHECK((fcntl(file->fd.get(), F_GETFL) & O_PATH) == 0);

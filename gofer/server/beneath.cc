@@ -11,6 +11,7 @@
 
 #include <climits>
 #include <cstring>
+#include <utility>
 
 namespace ringfence::gofer {
 namespace {
@@ -71,6 +72,14 @@ Result<UniqueFd> OpenPath(int dir, const std::string& name) {
   return Errno::kAGAIN;
 }
 
+Result<PathStep> StepDown(int dir, uint64_t device, const std::string& name) {
+  UniqueFd fd = TRY(OpenPath(dir, name));
+  const Attributes attr = TRY(StatPath(fd.get()));
+  const bool crossed = attr.dev != device;
+  const bool on_kernel_fs = crossed && TRY(IsOnKernelFileSystem(fd.get()));
+  return PathStep{.fd = std::move(fd), .attr = attr, .on_kernel_fs = on_kernel_fs};
+}
+
 Result<Attributes> StatPath(int path_fd) { return Statx(path_fd, "", AT_EMPTY_PATH); }
 
 Result<Attributes> StatEntry(int dir, const std::string& name) {
@@ -100,6 +109,14 @@ Result<std::string> ReadLinkAt(int path_fd) {
   const ssize_t size = readlinkat(path_fd, "", target, sizeof(target));
   // An O_PATH descriptor of something else gives ENOENT for an empty path (readlinkat(2)).
   if (size < 0) return errno == ENOENT ? Errno::kINVAL : LastHostErrno();
+  return std::string(target, static_cast<size_t>(size));
+}
+
+std::string LinkTarget(int dir, const std::string& name) {
+  char target[PATH_MAX];
+  const ssize_t size = readlinkat(dir, name.c_str(), target, sizeof(target));
+  // A target that fills the buffer is cut off.
+  if (size < 0 || static_cast<size_t>(size) >= sizeof(target)) return "";
   return std::string(target, static_cast<size_t>(size));
 }
 

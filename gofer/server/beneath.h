@@ -17,6 +17,15 @@ namespace ringfence::gofer {
 // An O_PATH descriptor of `name` (a valid component) in the directory `dir`; of a symlink itself.
 Result<UniqueFd> OpenPath(int dir, const std::string& name);
 
+// Where one step down a path leads.
+struct PathStep {
+  UniqueFd fd;  // O_PATH
+  Attributes attr;
+  bool on_kernel_fs = false;  // see IsOnKernelFileSystem
+};
+// From the directory `dir`, which is on `device` and not on a kernel file system, to `name`.
+Result<PathStep> StepDown(int dir, uint64_t device, const std::string& name);
+
 // Attributes of what `path_fd` is, or of `name` in it.
 Result<Attributes> StatPath(int path_fd);
 Result<Attributes> StatEntry(int dir, const std::string& name);
@@ -24,6 +33,8 @@ Result<FsAttributes> StatFileSystem(int path_fd);
 
 // The target of the symlink `path_fd`; EINVAL for anything else.
 Result<std::string> ReadLinkAt(int path_fd);
+// The target of the symlink `name` in `dir`; "" if it has none to tell.
+std::string LinkTarget(int dir, const std::string& name);
 
 // Opens the directory `path_fd` for reading its entries.
 Result<UniqueFd> OpenDirectory(int path_fd);

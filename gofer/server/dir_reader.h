@@ -17,6 +17,10 @@
 
 namespace ringfence::gofer {
 
+// About what an entry costs in a reply beside its name and target.
+inline constexpr size_t kNameEntryBytes = 32;
+inline constexpr size_t kAttributesEntryBytes = 160;
+
 struct RawEntry {
   std::string_view name;
   uint64_t ino;

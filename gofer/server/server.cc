@@ -99,6 +99,8 @@ void ListenToAll(const Listener& listener) {
                                                      &Service::ReadLink);
   Listen<wire::OpenRequest, wire::OpenReply>(listener, &A::RequestOpen, &Service::Open);
   Listen<wire::ReadDirRequest, wire::ReadDirReply>(listener, &A::RequestReadDir, &Service::ReadDir);
+  Listen<wire::ReadTreeRequest, wire::ReadTreeReply>(listener, &A::RequestReadTree,
+                                                     &Service::ReadTree);
   Listen<wire::StatFsRequest, wire::StatFsReply>(listener, &A::RequestStatFs, &Service::StatFs);
   Listen<wire::CloseRequest, wire::CloseReply>(listener, &A::RequestClose, &Service::Close);
 }

@@ -74,7 +74,7 @@ TEST_CASE("every call over the wire") {
   REQUIRE(walked->nodes.size() == 2);
   const NodeId file = walked->nodes[1].id;
   CHECK(f.client->GetAttr(file)->size == 7);
-  Result<OpenedFile> opened = f.client->Open(file, O_RDONLY);
+  Result<OpenedFile> opened = f.client->Open(file, {}, O_RDONLY);
   REQUIRE(opened.ok());
   CHECK(Content(opened->fd) == "content");
   CHECK(opened->attr.ino == walked->nodes[1].attr.ino);
@@ -82,8 +82,8 @@ TEST_CASE("every call over the wire") {
   const NodeId link = f.client->Walk(root->id, Names{"link"})->nodes[0].id;
   CHECK(f.client->ReadLink(link).value() == "dir/file");
   CHECK(f.client->ReadLink(file).error() == Errno::kINVAL);
-  CHECK(f.client->Open(link, O_RDONLY).error() == Errno::kLOOP);
-  CHECK(f.client->Open(file, O_RDWR).error() == Errno::kROFS);
+  CHECK(f.client->Open(link, {}, O_RDONLY).error() == Errno::kLOOP);
+  CHECK(f.client->Open(file, {}, O_RDWR).error() == Errno::kROFS);
   const Result<DirectoryPage> page =
       f.client->ReadDir(root->id, 0, kMaxReadDirBytes, EntryDetail::kNodes);
   REQUIRE(page.ok());
@@ -143,7 +143,7 @@ TEST_CASE("many threads open at once and each gets its own descriptor") {
     threads.emplace_back([&, name = std::to_string(i)] {
       const Result<WalkResult> walked = f.client->Walk(root, Names{"dir", name});
       for (int n = 0; n < 100; ++n) {
-        const Result<OpenedFile> file = f.client->Open(walked->nodes.back().id, 0);
+        const Result<OpenedFile> file = f.client->Open(walked->nodes.back().id, {}, 0);
         if (!file.ok() || Content(file->fd) != name) ++wrong;
       }
     });
@@ -229,7 +229,7 @@ TEST_CASE("a peer that says nothing more is EIO at once, with one line") {
   const auto start = std::chrono::steady_clock::now();
   CHECK(client->Attach().error() == Errno::kIO);
   CHECK(client->GetAttr(1).error() == Errno::kIO);
-  CHECK(client->Open(1, 0).error() == Errno::kIO);
+  CHECK(client->Open(1, {}, 0).error() == Errno::kIO);
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
   CHECK(lines == 1);
 }

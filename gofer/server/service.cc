@@ -23,11 +23,12 @@ Result<EntryDetail> DetailFromWire(wire::EntryDetail detail) {
   }
 }
 
-void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out) {
-  out->set_name(in.name);
-  out->set_next_cookie(static_cast<uint64_t>(in.next_cookie));
-  out->set_id(in.id);
-  gofer::ToWire(in.attr, out->mutable_attr());
+// The names of a request; EINVAL if there are more than `max`, before any copy: the number is the
+// sentry's.
+Result<std::vector<std::string_view>> NamesOf(
+    const google::protobuf::RepeatedPtrField<std::string>& names, size_t max) {
+  if (static_cast<size_t>(names.size()) > max) return Errno::kINVAL;
+  return std::vector<std::string_view>(names.begin(), names.end());
 }
 
 }  // namespace
@@ -39,13 +40,9 @@ void Service::Attach(const wire::AttachRequest&, wire::AttachReply* reply) {
 }
 
 void Service::Walk(const wire::WalkRequest& request, wire::WalkReply* reply) {
-  // Before the copy: the number is the sentry's.
-  if (static_cast<size_t>(request.components_size()) > kMaxWalkComponents) {
-    return reply->set_error(Code(Errno::kINVAL));
-  }
-  const std::vector<std::string_view> components(request.components().begin(),
-                                                 request.components().end());
-  const Result<WalkResult> walked = tree_->Walk(request.node(), components);
+  const auto components = NamesOf(request.components(), kMaxWalkComponents);
+  if (!components.ok()) return reply->set_error(Code(components.error()));
+  const Result<WalkResult> walked = tree_->Walk(request.node(), *components);
   if (!walked.ok()) return reply->set_error(Code(walked.error()));
   for (const Node& node : walked->nodes) gofer::ToWire(node, reply->add_nodes());
   reply->set_stopped(Code(walked->stopped));
@@ -64,7 +61,9 @@ void Service::ReadLink(const wire::ReadLinkRequest& request, wire::ReadLinkReply
 }
 
 void Service::Open(const wire::OpenRequest& request, wire::OpenReply* reply) {
-  const Result<OpenedFile> opened = tree_->Open(request.node(), request.flags());
+  const auto components = NamesOf(request.components(), kMaxWalkComponents);
+  if (!components.ok()) return reply->set_error(Code(components.error()));
+  const Result<OpenedFile> opened = tree_->Open(request.node(), *components, request.flags());
   if (!opened.ok()) return reply->set_error(Code(opened.error()));
   const Result<void> sent = donations_.Send(request.donation(), opened->fd.get());
   if (!sent.ok()) return reply->set_error(Code(sent.error()));
@@ -77,8 +76,23 @@ void Service::ReadDir(const wire::ReadDirRequest& request, wire::ReadDirReply* r
   const Result<DirectoryPage> page =
       tree_->ReadDir(request.node(), request.cookie(), request.max_bytes(), *detail);
   if (!page.ok()) return reply->set_error(Code(page.error()));
-  for (const DirectoryEntry& entry : page->entries) ToWire(entry, reply->add_entries());
+  for (const DirectoryEntry& entry : page->entries) gofer::ToWire(entry, reply->add_entries());
   reply->set_end(page->end);
+}
+
+void Service::ReadTree(const wire::ReadTreeRequest& request, wire::ReadTreeReply* reply) {
+  const auto names = NamesOf(request.names(), kMaxTreeDirectories);
+  if (!names.ok()) return reply->set_error(Code(names.error()));
+  const Result<std::vector<ListedDirectory>> listed =
+      tree_->ReadTree(request.node(), *names, request.max_directories(), request.max_bytes());
+  if (!listed.ok()) return reply->set_error(Code(listed.error()));
+  for (const ListedDirectory& directory : *listed) {
+    wire::DirectoryListing* out = reply->add_directories();
+    gofer::ToWire(directory.attr, out->mutable_attr());
+    for (const DirectoryEntry& entry : directory.entries) {
+      gofer::ToWire(entry, out->add_entries());
+    }
+  }
 }
 
 void Service::StatFs(const wire::StatFsRequest& request, wire::StatFsReply* reply) {

@@ -25,6 +25,7 @@ class Service {
   // Donates the descriptor before it returns.
   void Open(const wire::OpenRequest& request, wire::OpenReply* reply);
   void ReadDir(const wire::ReadDirRequest& request, wire::ReadDirReply* reply);
+  void ReadTree(const wire::ReadTreeRequest& request, wire::ReadTreeReply* reply);
   void StatFs(const wire::StatFsRequest& request, wire::StatFsReply* reply);
   void Close(const wire::CloseRequest& request, wire::CloseReply* reply);
 

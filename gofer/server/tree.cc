@@ -5,14 +5,11 @@
 
 #include <utility>
 
+#include "gofer/server/tree_reader.h"
 #include "gofer/wire/convert.h"
 
 namespace ringfence::gofer {
 namespace {
-
-// About what an entry costs in a reply beside its name.
-constexpr size_t kNameEntryBytes = 32;
-constexpr size_t kAttributesEntryBytes = 160;
 
 constexpr uint32_t kOpenFlags = O_NOATIME | O_DIRECT | O_LARGEFILE | O_CLOEXEC;
 constexpr uint32_t kWriteFlags = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | O_TMPFILE;
@@ -37,11 +34,14 @@ Result<void> CheckRegular(uint32_t type) {
 }
 
 // May one look below this node? Errno{} if so.
-Errno WhyNotBelow(const TreeNode& node) {
-  if (S_ISLNK(node.identity().type)) return Errno::kLOOP;
-  if (!node.is_directory()) return Errno::kNOTDIR;
-  if (node.on_kernel_fs()) return Errno::kACCES;
+Errno WhyNotBelow(uint32_t type, bool on_kernel_fs) {
+  if (S_ISLNK(type)) return Errno::kLOOP;
+  if (!S_ISDIR(type)) return Errno::kNOTDIR;
+  if (on_kernel_fs) return Errno::kACCES;
   return Errno{};
+}
+Errno WhyNotBelow(const TreeNode& node) {
+  return WhyNotBelow(node.identity().type, node.on_kernel_fs());
 }
 
 }  // namespace
@@ -64,14 +64,29 @@ Result<Node> Tree::Attach() {
 Result<Node> Tree::Step(TreeNodeRef* node, std::string_view name) {
   std::string component(name);
   const PathFd directory = TRY(nodes_.Descriptor(*node));
-  UniqueFd child_fd = TRY(OpenPath(directory->get(), component));
-  const Attributes attr = TRY(StatPath(child_fd.get()));
-  const bool crossed = attr.dev != (*node)->identity().dev;
-  const bool on_kernel_fs = crossed && TRY(IsOnKernelFileSystem(child_fd.get()));
-  TreeNodeRef child =
-      TRY(nodes_.Make(*node, std::move(component), attr, on_kernel_fs, std::move(child_fd)));
-  *node = child;
-  return Node{.id = nodes_.Publish(std::move(child)), .attr = attr};
+  PathStep step = TRY(StepDown(directory->get(), (*node)->identity().dev, component));
+  Node found = {.id = 0, .attr = step.attr};
+  if (S_ISLNK(step.attr.mode)) found.target = LinkTarget(step.fd.get(), "");
+  *node = TRY(
+      nodes_.Make(*node, std::move(component), step.attr, step.on_kernel_fs, std::move(step.fd)));
+  found.id = nodes_.Publish(*node);
+  return found;
+}
+
+Result<PathStep> Tree::Find(const TreeNode& node, int fd,
+                            std::span<const std::string_view> components) {
+  Errno why_not = WhyNotBelow(node);
+  uint64_t device = node.identity().dev;
+  PathStep step;
+  for (const std::string_view name : components) {
+    if (!IsValidComponent(name)) return Errno::kINVAL;
+    if (why_not != Errno{}) return why_not;
+    step = TRY(StepDown(fd, device, std::string(name)));
+    why_not = WhyNotBelow(step.attr.mode & S_IFMT, step.on_kernel_fs);
+    device = step.attr.dev;
+    fd = step.fd.get();
+  }
+  return step;
 }
 
 Result<WalkResult> Tree::Walk(NodeId start, std::span<const std::string_view> components) {
@@ -107,13 +122,25 @@ Result<std::string> Tree::ReadLink(NodeId id) {
   return ReadLinkAt(fd->get());
 }
 
-Result<OpenedFile> Tree::Open(NodeId id, uint32_t flags) {
+Result<OpenedFile> Tree::Open(NodeId id, std::span<const std::string_view> components,
+                              uint32_t flags) {
   TRY(CheckOpenFlags(flags));
+  if (components.size() > kMaxWalkComponents) return Errno::kINVAL;
   const TreeNodeRef node = TRY(nodes_.Find(id));
-  TRY(CheckRegular(node->identity().type));
-  if (node->on_kernel_fs()) return Errno::kACCES;
-  const PathFd fd = TRY(nodes_.Descriptor(node));
-  UniqueFd opened = TRY(reopener_.Open(fd->get(), static_cast<int>(O_RDONLY | flags)));
+  uint32_t type = node->identity().type;
+  bool on_kernel_fs = node->on_kernel_fs();
+  const PathFd start = TRY(nodes_.Descriptor(node));
+  int fd = start->get();
+  PathStep found;
+  if (!components.empty()) {
+    found = TRY(Find(*node, fd, components));
+    type = found.attr.mode & S_IFMT;
+    on_kernel_fs = found.on_kernel_fs;
+    fd = found.fd.get();
+  }
+  TRY(CheckRegular(type));
+  if (on_kernel_fs) return Errno::kACCES;
+  UniqueFd opened = TRY(reopener_.Open(fd, static_cast<int>(O_RDONLY | flags)));
   const Attributes attr = TRY(StatPath(opened.get()));
   TRY(CheckRegular(attr.mode & S_IFMT));
   return OpenedFile{.fd = std::move(opened), .attr = attr};
@@ -124,6 +151,7 @@ bool Tree::Complete(const TreeNodeRef& directory, int fd, EntryDetail detail,
   const Result<Attributes> attr = StatEntry(fd, entry->name);
   if (!attr.ok()) return false;
   entry->attr = *attr;
+  if (S_ISLNK(attr->mode)) entry->target = LinkTarget(fd, entry->name);
   if (detail != EntryDetail::kNodes) return true;
   // A mount point needs a descriptor to be judged: leave it to a walk.
   if (attr->dev != directory->identity().dev) return true;
@@ -154,12 +182,30 @@ Result<DirectoryPage> Tree::ReadDir(NodeId id, int64_t cookie, uint32_t max_byte
     entry.attr.ino = raw.ino;
     entry.attr.mode = raw.type;
     if (detail == EntryDetail::kNames || Complete(node, fd.get(), detail, &entry)) {
+      bytes += entry.target.size();
       page.entries.push_back(std::move(entry));
     }
     return true;
   }));
   if (!page.end) open_directories_.Put(id, std::move(fd));
   return page;
+}
+
+Result<std::vector<ListedDirectory>> Tree::ReadTree(NodeId id,
+                                                    std::span<const std::string_view> names,
+                                                    size_t max_directories, uint32_t max_bytes) {
+  if (max_directories == 0 || max_directories > kMaxTreeDirectories) return Errno::kINVAL;
+  if (names.size() > max_directories || max_bytes > kMaxReadDirBytes) return Errno::kINVAL;
+  const TreeNodeRef node = TRY(nodes_.Find(id));
+  const Errno why_not = WhyNotBelow(*node);
+  if (why_not != Errno{}) return why_not;
+  const PathFd fd = TRY(nodes_.Descriptor(node));
+  TreeReader reader(max_directories, max_bytes);
+  for (const std::string_view name : names) {
+    if (!IsValidComponent(name)) return Errno::kINVAL;
+    if (!reader.Read(fd->get(), node->identity().dev, std::string(name))) break;
+  }
+  return std::move(reader).Take();
 }
 
 Result<FsAttributes> Tree::StatFs(NodeId id) {

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "gofer/client/client.h"
 #include "gofer/server/beneath.h"
@@ -29,9 +30,13 @@ class Tree {
   Result<WalkResult> Walk(NodeId node, std::span<const std::string_view> components);
   Result<Attributes> GetAttr(NodeId node);
   Result<std::string> ReadLink(NodeId node);
-  Result<OpenedFile> Open(NodeId node, uint32_t flags);
+  Result<OpenedFile> Open(NodeId node, std::span<const std::string_view> components,
+                          uint32_t flags);
   Result<DirectoryPage> ReadDir(NodeId node, int64_t cookie, uint32_t max_bytes,
                                 EntryDetail detail);
+  Result<std::vector<ListedDirectory>> ReadTree(NodeId node,
+                                                std::span<const std::string_view> names,
+                                                size_t max_directories, uint32_t max_bytes);
   Result<FsAttributes> StatFs(NodeId node);
   // EINVAL if one of them was unknown or the root; the others are closed.
   Result<void> Close(std::span<const NodeId> nodes);
@@ -44,6 +49,8 @@ class Tree {
 
   // One step from the directory `*node`, which becomes the child.
   Result<Node> Step(TreeNodeRef* node, std::string_view name);
+  // Where a walk from `node` leads, without making nodes. Errors of the descriptor and the walk.
+  Result<PathStep> Find(const TreeNode& node, int fd, std::span<const std::string_view> components);
   // The rest of an entry; false when it is gone meanwhile.
   bool Complete(const TreeNodeRef& directory, int fd, EntryDetail detail, DirectoryEntry* entry);
 

@@ -59,7 +59,7 @@ TEST_CASE("walk, stat and open") {
   CHECK(S_ISDIR(walked.nodes[0].attr.mode));
   CHECK(walked.nodes[1].attr.size == 7);
   CHECK(f.tree->GetAttr(walked.nodes[1].id)->ino == walked.nodes[1].attr.ino);
-  const Result<OpenedFile> file = f.tree->Open(walked.nodes[1].id, O_RDONLY);
+  const Result<OpenedFile> file = f.tree->Open(walked.nodes[1].id, {}, O_RDONLY);
   REQUIRE(file.ok());
   CHECK(Content(*file) == "content");
   CHECK((fcntl(file->fd.get(), F_GETFL) & (O_ACCMODE | O_PATH)) == O_RDONLY);
@@ -81,7 +81,7 @@ TEST_CASE("symlinks are shown, never followed") {
   for (const std::string_view name : {"up", "updir", "absolute", "loop"}) {
     const NodeId link = f.Find({name});
     CHECK(S_ISLNK(f.tree->GetAttr(link)->mode));
-    CHECK(f.tree->Open(link, O_RDONLY).error() == Errno::kLOOP);
+    CHECK(f.tree->Open(link, {}, O_RDONLY).error() == Errno::kLOOP);
     CHECK(f.tree->ReadDir(link, 0, 4096, EntryDetail::kNames).error() == Errno::kNOTDIR);
     CHECK(f.tree->Walk(link, Names{"outside"}).value().stopped == Errno::kLOOP);
   }
@@ -105,7 +105,7 @@ TEST_CASE("malformed requests") {
     CHECK(f.tree->Walk(id, Names{"dir"}).error() == Errno::kINVAL);
     CHECK(f.tree->GetAttr(id).error() == Errno::kINVAL);
     CHECK(f.tree->ReadLink(id).error() == Errno::kINVAL);
-    CHECK(f.tree->Open(id, 0).error() == Errno::kINVAL);
+    CHECK(f.tree->Open(id, {}, 0).error() == Errno::kINVAL);
     CHECK(f.tree->ReadDir(id, 0, 100, EntryDetail::kNodes).error() == Errno::kINVAL);
     CHECK(f.tree->StatFs(id).error() == Errno::kINVAL);
     CHECK(f.tree->Close(std::vector{id}).error() == Errno::kINVAL);
@@ -122,15 +122,15 @@ TEST_CASE("only regular files are opened, only for reading") {
   sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
   (f.host / "root/socket").string().copy(address.sun_path, sizeof(address.sun_path) - 1);
   REQUIRE(bind(socket_fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0);
-  CHECK(f.tree->Open(f.Find({"fifo"}), O_RDONLY).error() == Errno::kNXIO);
-  CHECK(f.tree->Open(f.Find({"socket"}), O_RDONLY).error() == Errno::kNXIO);
-  CHECK(f.tree->Open(f.Find({"dir"}), O_RDONLY).error() == Errno::kISDIR);
+  CHECK(f.tree->Open(f.Find({"fifo"}), {}, O_RDONLY).error() == Errno::kNXIO);
+  CHECK(f.tree->Open(f.Find({"socket"}), {}, O_RDONLY).error() == Errno::kNXIO);
+  CHECK(f.tree->Open(f.Find({"dir"}), {}, O_RDONLY).error() == Errno::kISDIR);
   const NodeId file = f.Find({"dir", "file"});
   for (const uint32_t flags : {O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_APPEND, O_TMPFILE, 3}) {
-    CHECK(f.tree->Open(file, flags).error() == Errno::kROFS);
+    CHECK(f.tree->Open(file, {}, flags).error() == Errno::kROFS);
   }
   for (const uint32_t flags : {uint32_t{O_PATH}, uint32_t{O_DIRECTORY}, uint32_t{1} << 31}) {
-    CHECK(f.tree->Open(file, flags).error() == Errno::kINVAL);
+    CHECK(f.tree->Open(file, {}, flags).error() == Errno::kINVAL);
   }
 }
 
@@ -181,7 +181,7 @@ TEST_CASE("entries with nodes can be used as if walked to") {
   REQUIRE(page.entries.size() == 2);
   for (const DirectoryEntry& entry : page.entries) {
     CHECK(f.tree->GetAttr(entry.id)->ino == entry.attr.ino);
-    if (entry.name == "file") CHECK(Content(*f.tree->Open(entry.id, 0)) == "content");
+    if (entry.name == "file") CHECK(Content(*f.tree->Open(entry.id, {}, 0)) == "content");
     if (entry.name == "sub") CHECK(S_ISDIR(entry.attr.mode));
     CHECK(f.tree->Close(std::vector{entry.id}).ok());
   }
@@ -214,7 +214,7 @@ TEST_CASE("a swapped directory never leads outside") {
     std::vector<NodeId> ids;
     for (const Node& node : walked.nodes) ids.push_back(node.id);
     if (walked.stopped == Errno{}) {
-      const Result<OpenedFile> file = f.tree->Open(ids.back(), 0);
+      const Result<OpenedFile> file = f.tree->Open(ids.back(), {}, 0);
       if (file.ok()) {
         ++read;
         if (Content(*file) != "inside") FAIL("read outside of the root");

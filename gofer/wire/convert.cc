@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <utility>
+
 namespace ringfence::gofer {
 namespace {
 
@@ -16,6 +18,13 @@ void ToWire(const Time& in, wire::Time* out) {
 Result<Time> FromWire(const wire::Time& in) {
   if (in.nsec() >= kNanosecondsPerSecond) return Errno::kIO;
   return Time{.sec = in.sec(), .nsec = in.nsec()};
+}
+
+// What came along with a symlink's attributes, "" if nothing did.
+Result<std::string> KnownTarget(const Attributes& attr, const std::string& target) {
+  if (target.empty()) return std::string();
+  if (!S_ISLNK(attr.mode) || !IsValidTarget(target)) return Errno::kIO;
+  return target;
 }
 
 bool IsValidMode(uint32_t mode) {
@@ -40,6 +49,10 @@ bool IsValidMode(uint32_t mode) {
 bool IsValidComponent(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameLength && name != "." && name != ".." &&
          name.find('/') == name.npos && name.find('\0') == name.npos;
+}
+
+bool IsValidTarget(std::string_view target) {
+  return !target.empty() && target.size() < kMaxLinkTarget && target.find('\0') == target.npos;
 }
 
 void ToWire(const Attributes& in, wire::Attributes* out) {
@@ -76,6 +89,15 @@ void ToWire(const FsAttributes& in, wire::StatFsReply* out) {
 void ToWire(const Node& in, wire::Node* out) {
   out->set_id(in.id);
   ToWire(in.attr, out->mutable_attr());
+  if (!in.target.empty()) out->set_target(in.target);
+}
+
+void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out) {
+  out->set_name(in.name);
+  out->set_next_cookie(static_cast<uint64_t>(in.next_cookie));
+  out->set_id(in.id);
+  ToWire(in.attr, out->mutable_attr());
+  if (!in.target.empty()) out->set_target(in.target);
 }
 
 Result<Attributes> FromWire(const wire::Attributes& in) {
@@ -99,7 +121,19 @@ Result<Attributes> FromWire(const wire::Attributes& in) {
 
 Result<Node> FromWire(const wire::Node& in) {
   if (in.id() == 0 || (in.attr().mode() & S_IFMT) == 0) return Errno::kIO;
-  return Node{.id = in.id(), .attr = TRY(FromWire(in.attr()))};
+  const Attributes attr = TRY(FromWire(in.attr()));
+  return Node{.id = in.id(), .attr = attr, .target = TRY(KnownTarget(attr, in.target()))};
+}
+
+Result<DirectoryEntry> FromWire(wire::DirectoryEntry* in) {
+  if (!IsValidComponent(in->name())) return Errno::kIO;
+  const Attributes attr = TRY(FromWire(in->attr()));
+  std::string target = TRY(KnownTarget(attr, in->target()));
+  return DirectoryEntry{.name = std::move(*in->mutable_name()),
+                        .next_cookie = static_cast<int64_t>(in->next_cookie()),
+                        .id = in->id(),
+                        .attr = attr,
+                        .target = std::move(target)};
 }
 
 FsAttributes FromWire(const wire::StatFsReply& in) {

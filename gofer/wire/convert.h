@@ -15,13 +15,19 @@ namespace ringfence::gofer {
 // "." nor "..".
 bool IsValidComponent(std::string_view name);
 
+// May `target` be what a symlink says? 1 to kMaxLinkTarget - 1 bytes without NUL.
+bool IsValidTarget(std::string_view target);
+
 void ToWire(const Attributes& in, wire::Attributes* out);
 void ToWire(const FsAttributes& in, wire::StatFsReply* out);
 void ToWire(const Node& in, wire::Node* out);
+void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out);
 
-// EIO: an impossible value (file type, permission bits, nanoseconds, node 0).
+// EIO: an impossible value (file type, permission bits, nanoseconds, node 0, name, target).
 Result<Attributes> FromWire(const wire::Attributes& in);
 Result<Node> FromWire(const wire::Node& in);
+// Takes the name out of `in`.
+Result<DirectoryEntry> FromWire(wire::DirectoryEntry* in);
 FsAttributes FromWire(const wire::StatFsReply& in);
 
 // An error number of a reply as Errno{} or an errno a guest may see; others become EIO.

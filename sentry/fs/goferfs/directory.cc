@@ -1,5 +1,7 @@
 #include <sys/stat.h>
 
+#include <utility>
+
 #include "sentry/fs/goferfs/inode.h"
 
 namespace ringfence::sentry {
@@ -44,17 +46,6 @@ Result<FileRef> GoferDirectory::Open(const CallContext&, uint32_t flags) {
       std::static_pointer_cast<GoferDirectory>(shared_from_this()), flags));
 }
 
-Result<gofer::Node> GoferDirectory::Walk(const CallContext& ctx, std::string_view name) {
-  TRY(ctx.RequireBlocking());
-  NodeHandleRef node = TRY(EnsureNode(ctx));
-  const gofer::WalkResult walked =
-      TRY(state_->client().Walk(node->id(), std::span<const std::string_view>(&name, 1)));
-  if (walked.nodes.empty()) {
-    return walked.stopped == Errno{} ? Errno::kIO : walked.stopped;
-  }
-  return walked.nodes.front();
-}
-
 Result<gofer::FsAttributes> GoferDirectory::StatFs(const CallContext& ctx) {
   NodeHandleRef node = TRY(EnsureNode(ctx));
   return state_->client().StatFs(node->id());
@@ -67,12 +58,17 @@ Result<InodeRef> GoferDirectory::Lookup(const CallContext& ctx, std::string_view
     const gofer::DirectoryEntry& entry = listing->entries[it->second];
     if (entry.attr.mode != 0) {
       auto self = std::static_pointer_cast<GoferDirectory>(shared_from_this());
-      return GoferInode::Make(
-          {fs(), state_, entry.attr, nullptr, Place{std::move(self), std::string(name)}});
+      return GoferInode::Make({fs(), state_, entry.attr, entry.target, nullptr,
+                               Place{std::move(self), std::string(name)}});
     }
   }
-  const gofer::Node node = TRY(Walk(ctx, name));
-  return GoferInode::Make({fs(), state_, node.attr,
+  TRY(ctx.RequireBlocking());
+  NodeHandleRef here = TRY(EnsureNode(ctx));
+  gofer::WalkResult walked =
+      TRY(state_->client().Walk(here->id(), std::span<const std::string_view>(&name, 1)));
+  if (walked.nodes.empty()) return walked.stopped == Errno{} ? Errno::kIO : walked.stopped;
+  gofer::Node& node = walked.nodes.front();
+  return GoferInode::Make({fs(), state_, node.attr, std::move(node.target),
                            std::make_shared<NodeHandle>(state_->options.client, node.id, true),
                            std::nullopt});
 }
@@ -87,31 +83,63 @@ ListingRef GoferDirectory::KnownListing() {
 
 Result<ListingRef> GoferDirectory::GetListing(const CallContext& ctx) {
   if (ListingRef listing = KnownListing()) return listing;
-  ListingRef listing = TRY(Fetch(ctx));
+  ListingRef listing = TRY(FetchAhead(ctx));
+  if (listing == nullptr) listing = TRY(Fetch(ctx));
   Keep(listing);
   return listing;
+}
+
+std::string GoferDirectory::NoteListed(const std::string& name) {
+  absl::MutexLock lock(&mutex_);
+  return std::exchange(listed_child_, name);
+}
+
+Result<ListingRef> GoferDirectory::FetchAhead(const CallContext& ctx) {
+  if (place() == nullptr) return ListingRef();
+  GoferDirectory& parent = *place()->directory;
+  ReadAhead& ahead = state_->read_ahead;
+  if (ListingRef listing = ahead.Take({attr_.dev, attr_.ino})) {
+    parent.NoteListed(place()->name);
+    return listing;
+  }
+  TRY(ctx.RequireBlocking());
+  const std::string previous = parent.NoteListed(place()->name);
+  const ListingRef siblings = parent.KnownListing();
+  if (siblings == nullptr) return ListingRef();
+  const size_t window = ahead.NextWindow();
+  const auto names = siblings->SubdirectoriesFrom(place()->name, previous, window);
+  if (names.empty()) return ListingRef();
+  NodeHandleRef node = TRY(parent.EnsureNode(ctx));
+  Result<std::vector<gofer::ListedDirectory>> listed =
+      state_->client().ReadTree(node->id(), names, window, gofer::kMaxReadDirBytes);
+  if (!listed.ok()) return ListingRef();
+  ListingRef mine;
+  for (gofer::ListedDirectory& directory : *listed) {
+    auto listing = std::make_shared<const Listing>(std::move(directory.entries));
+    if (mine == nullptr && IsSame(directory.attr)) {
+      mine = std::move(listing);
+    } else {
+      ahead.Keep({directory.attr.dev, directory.attr.ino}, std::move(listing));
+    }
+  }
+  return mine;
 }
 
 Result<ListingRef> GoferDirectory::Fetch(const CallContext& ctx) {
   TRY(ctx.RequireBlocking());
   NodeHandleRef node = TRY(EnsureNode(ctx));
-  auto listing = std::make_shared<Listing>();
+  std::vector<gofer::DirectoryEntry> entries;
   int64_t cookie = 0;
   for (bool end = false; !end;) {
     gofer::DirectoryPage page = TRY(state_->client().ReadDir(
         node->id(), cookie, gofer::kMaxReadDirBytes, gofer::EntryDetail::kAttributes));
     if (page.entries.empty() && !page.end) return Errno::kIO;
     if (!page.entries.empty()) cookie = page.entries.back().next_cookie;
-    for (gofer::DirectoryEntry& entry : page.entries) {
-      listing->entries.push_back(std::move(entry));
-    }
-    if (listing->entries.size() > kMaxEntries) return Errno::kNOMEM;
+    for (gofer::DirectoryEntry& entry : page.entries) entries.push_back(std::move(entry));
+    if (entries.size() > kMaxEntries) return Errno::kNOMEM;
     end = page.end;
   }
-  for (size_t i = 0; i < listing->entries.size(); ++i) {
-    listing->by_name.emplace(listing->entries[i].name, i);
-  }
-  return ListingRef(std::move(listing));
+  return ListingRef(std::make_shared<const Listing>(std::move(entries)));
 }
 
 // Keeps a listing as long as there is room for all; the least recently used ones go first.

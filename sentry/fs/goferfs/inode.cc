@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace ringfence::sentry {
 namespace {
 
@@ -57,26 +59,52 @@ Result<Attributes> GoferInode::GetAttr(const CallContext&) {
   return attributes;
 }
 
-Result<NodeHandleRef> GoferInode::EnsureNode(const CallContext& ctx) {
-  {
-    absl::MutexLock lock(&mutex_);
-    if (node_ != nullptr) return node_;
-  }
-  // Without a node there is a place.
-  const gofer::Node node = TRY(place_->directory->Walk(ctx, place_->name));
-  auto handle = std::make_shared<NodeHandle>(state_->options.client, node.id, true);
-  const bool same = node.attr.dev == attr_.dev && node.attr.ino == attr_.ino &&
-                    (node.attr.mode & S_IFMT) == type_;
-  if (!same) return Errno::kSTALE;
+NodeHandleRef GoferInode::KnownNode() const {
   absl::MutexLock lock(&mutex_);
-  if (node_ == nullptr) node_ = std::move(handle);
   return node_;
 }
+
+NodeHandleRef GoferInode::SetNode(NodeHandleRef node) {
+  absl::MutexLock lock(&mutex_);
+  if (node_ == nullptr) node_ = std::move(node);
+  return node_;
+}
+
+Result<NodeHandleRef> GoferInode::EnsureNode(const CallContext& ctx) {
+  std::vector<GoferInode*> missing;  // from here up; without a node there is a place
+  NodeHandleRef node;
+  for (GoferInode* at = this; (node = at->KnownNode()) == nullptr;
+       at = at->place_->directory.get()) {
+    missing.push_back(at);
+  }
+  if (missing.empty()) return node;
+  TRY(ctx.RequireBlocking());
+  while (!missing.empty()) {
+    std::vector<std::string_view> names;
+    const size_t count = std::min(missing.size(), gofer::kMaxWalkComponents);
+    for (size_t i = 0; i < count; ++i)
+      names.push_back(missing[missing.size() - 1 - i]->place_->name);
+    const gofer::WalkResult walked = TRY(state_->client().Walk(node->id(), names));
+    std::vector<NodeHandleRef> found;  // owns them all, also those left over by an error
+    for (const gofer::Node& n : walked.nodes) {
+      found.push_back(std::make_shared<NodeHandle>(state_->options.client, n.id, true));
+    }
+    for (size_t i = 0; i < found.size(); ++i) {
+      if (!missing.back()->IsSame(walked.nodes[i].attr)) return Errno::kSTALE;
+      node = missing.back()->SetNode(std::move(found[i]));
+      missing.pop_back();
+    }
+    if (found.size() < count) return walked.stopped == Errno{} ? Errno::kIO : walked.stopped;
+  }
+  return node;
+}
+
+GoferSymlink::GoferSymlink(Init init) : GoferInode(init), target_(std::move(init.target)) {}
 
 Result<std::string> GoferSymlink::ReadLink(const CallContext& ctx) {
   {
     absl::MutexLock lock(&mutex_);
-    if (target_) return *target_;
+    if (!target_.empty()) return target_;
   }
   TRY(ctx.RequireBlocking());
   NodeHandleRef node = TRY(EnsureNode(ctx));
@@ -87,8 +115,7 @@ Result<std::string> GoferSymlink::ReadLink(const CallContext& ctx) {
 }
 
 Result<std::shared_ptr<GoferFs>> GoferFs::Create(const Options& options) {
-  auto state = std::make_shared<GoferState>();
-  state->options = options;
+  auto state = std::make_shared<GoferState>(options);
   const gofer::Node root = TRY(state->client().Attach());
   if (!S_ISDIR(root.attr.mode)) return Errno::kNOTDIR;
   std::shared_ptr<GoferFs> fs(new GoferFs(state));
@@ -96,7 +123,7 @@ Result<std::shared_ptr<GoferFs>> GoferFs::Create(const Options& options) {
     absl::MutexLock lock(&state->mutex);
     state->devices[root.attr.dev] = fs->device_id();
   }
-  fs->root_ = GoferInode::Make({fs.get(), state, root.attr,
+  fs->root_ = GoferInode::Make({fs.get(), state, root.attr, "",
                                 std::make_shared<NodeHandle>(state->options.client, root.id, false),
                                 std::nullopt});
   return fs;

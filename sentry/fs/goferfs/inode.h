@@ -2,13 +2,17 @@
 #ifndef RINGFENCE_SENTRY_FS_GOFERFS_INODE_H_
 #define RINGFENCE_SENTRY_FS_GOFERFS_INODE_H_
 
+#include <sys/stat.h>
+
 #include <list>
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "sentry/fs/goferfs/goferfs.h"
+#include "sentry/fs/goferfs/read_ahead.h"
 #include "sentry/vfs/directory_file.h"
 
 namespace ringfence::sentry {
@@ -32,19 +36,15 @@ class NodeHandle {
 };
 using NodeHandleRef = std::shared_ptr<const NodeHandle>;
 
-// All entries of a directory, in the order of the host.
-struct Listing {
-  std::vector<gofer::DirectoryEntry> entries;
-  std::unordered_map<std::string_view, size_t> by_name;
-};
-using ListingRef = std::shared_ptr<const Listing>;
-
 class GoferDirectory;
 class GoferRegular;
 
 // What all inodes share; outlives the file system while one of them is open or mapped.
 struct GoferState {
-  GoferFs::Options options;
+  explicit GoferState(const GoferFs::Options& o)
+      : options(o), read_ahead(o.max_listed_entries / 8) {}
+  const GoferFs::Options options;
+  ReadAhead read_ahead;
   gofer::Client& client() const { return *options.client; }
   // st_dev of the sandbox for one of the host.
   uint64_t DeviceFor(uint64_t host_device);
@@ -67,6 +67,7 @@ class GoferInode : public Inode {
     FileSystem* fs;
     std::shared_ptr<GoferState> state;
     gofer::Attributes attr;
+    std::string target;  // of a symlink, if known
     NodeHandleRef node;  // or
     std::optional<Place> place;
   };
@@ -79,8 +80,15 @@ class GoferInode : public Inode {
   Result<FileRef> Open(const CallContext&, uint32_t) override { return Errno::kNXIO; }
 
  protected:
-  // The gofer's node, asked for if need be. ESTALE when something else is there now.
+  // The gofer's node, asked for if need be, along with those of the directories above that have
+  // none. ESTALE when something else is there now.
   Result<NodeHandleRef> EnsureNode(const CallContext& ctx);
+  NodeHandleRef KnownNode() const;
+  // Null: it has a node.
+  const Place* place() const { return place_ ? &*place_ : nullptr; }
+  bool IsSame(const gofer::Attributes& attr) const {
+    return attr.dev == attr_.dev && attr.ino == attr_.ino && (attr.mode & S_IFMT) == type_;
+  }
 
   const std::shared_ptr<GoferState> state_;
   const uint32_t type_;
@@ -89,6 +97,9 @@ class GoferInode : public Inode {
   mutable absl::Mutex mutex_;
 
  private:
+  // Keeps the first that is set.
+  NodeHandleRef SetNode(NodeHandleRef node);
+
   NodeHandleRef node_ ABSL_GUARDED_BY(mutex_);
   const std::optional<Place> place_;
 };
@@ -101,15 +112,19 @@ class GoferDirectory : public GoferInode {
   Result<InodeRef> Lookup(const CallContext& ctx, std::string_view name) override;
 
   Result<ListingRef> GetListing(const CallContext& ctx);
-  // One component, from the gofer.
-  Result<gofer::Node> Walk(const CallContext& ctx, std::string_view name);
+  using GoferInode::EnsureNode;
   Result<gofer::FsAttributes> StatFs(const CallContext& ctx);
 
  private:
   ListingRef KnownListing();
+  // Called when subdirectory `name` is listed; returns the one before.
+  std::string NoteListed(const std::string& name);
+  // Along with others, if this looks like a walk through a tree; null if that did not bring it.
+  Result<ListingRef> FetchAhead(const CallContext& ctx);
   Result<ListingRef> Fetch(const CallContext& ctx);
   void Keep(const ListingRef& listing);
 
+  std::string listed_child_ ABSL_GUARDED_BY(mutex_);  // the latest
   ListingRef listing_ ABSL_GUARDED_BY(state_->mutex);
   std::list<GoferDirectory*>::iterator position_ ABSL_GUARDED_BY(state_->mutex);
 };
@@ -125,6 +140,7 @@ class GoferRegular : public GoferInode {
   Result<MappableRef> GetMappable(const CallContext& ctx, std::string name);
 
  private:
+  Result<gofer::OpenedFile> OpenOnHost(const CallContext& ctx);
   void Keep(Descriptor descriptor);
 
   Descriptor descriptor_ ABSL_GUARDED_BY(state_->mutex);
@@ -134,12 +150,12 @@ class GoferRegular : public GoferInode {
 
 class GoferSymlink : public GoferInode {
  public:
-  explicit GoferSymlink(Init init) : GoferInode(std::move(init)) {}
+  explicit GoferSymlink(Init init);
   Result<FileRef> Open(const CallContext&, uint32_t) override { return Errno::kLOOP; }
   Result<std::string> ReadLink(const CallContext& ctx) override;
 
  private:
-  std::optional<std::string> target_ ABSL_GUARDED_BY(mutex_);
+  std::string target_ ABSL_GUARDED_BY(mutex_);  // "": not known yet
 };
 
 }  // namespace ringfence::sentry
