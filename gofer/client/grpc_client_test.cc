@@ -70,6 +70,21 @@ class LyingGofer final : public wire::Gofer::Service {
     return AnyStatus();
   }
 
+  grpc::Status ReadTree(grpc::ServerContext*, const wire::ReadTreeRequest*,
+                        wire::ReadTreeReply* reply) override {
+    reply->set_error(AnyError());
+    for (uint64_t n = Below(4); n > 0; --n) {
+      wire::DirectoryListing* directory = reply->add_directories();
+      Fill(directory->mutable_attr());
+      wire::DirectoryEntry* entry = directory->add_entries();
+      entry->set_name(Odd() ? "name" : AnyBytes(300));
+      Fill(entry->mutable_attr());
+      if (Odd()) entry->mutable_attr()->set_mode(S_IFLNK | 0777);
+      if (Odd()) entry->set_target(AnyBytes(6000));
+    }
+    return AnyStatus();
+  }
+
  private:
   uint64_t Below(uint64_t n) { return random_() % n; }
   bool Odd() { return Below(2) == 1; }
@@ -118,6 +133,12 @@ void CheckErrno(Errno error) {
   CHECK(static_cast<int>(error) < 200);
 }
 
+void CheckEntry(const DirectoryEntry& entry) {
+  CHECK(IsValidComponent(entry.name));
+  CheckAttributes(entry.attr);
+  CHECK((entry.target.empty() || (S_ISLNK(entry.attr.mode) && IsValidTarget(entry.target))));
+}
+
 void AskEverything(Client& client) {
   const std::vector<std::string_view> names = {"a", "b", "c"};
   if (const auto walked = client.Walk(1, names); walked.ok()) {
@@ -142,7 +163,13 @@ void AskEverything(Client& client) {
   }
   if (const auto page = client.ReadDir(1, 0, 4096, EntryDetail::kAttributes); page.ok()) {
     CHECK((page->end || !page->entries.empty()));
-    for (const DirectoryEntry& entry : page->entries) CHECK(IsValidComponent(entry.name));
+    for (const DirectoryEntry& entry : page->entries) CheckEntry(entry);
+  }
+  if (const auto listed = client.ReadTree(1, names, 3, 4096); listed.ok()) {
+    CHECK(listed->size() <= 3);
+    for (const ListedDirectory& directory : *listed) {
+      for (const DirectoryEntry& entry : directory.entries) CheckEntry(entry);
+    }
   }
 }
 

@@ -89,6 +89,15 @@ TEST_CASE("every call over the wire") {
   REQUIRE(page.ok());
   CHECK(page->end);
   CHECK(page->entries.size() == 2);
+  const Result<std::vector<ListedDirectory>> tree =
+      f.client->ReadTree(root->id, Names{"dir"}, 8, kMaxReadDirBytes);
+  REQUIRE(tree.ok());
+  REQUIRE(tree->size() == 1);
+  CHECK(tree->front().attr.ino == walked->nodes[0].attr.ino);
+  REQUIRE(tree->front().entries.size() == 1);
+  CHECK(tree->front().entries[0].name == "file");
+  CHECK(f.client->Walk(root->id, Names{"link"})->nodes[0].target == "dir/file");
+  CHECK(f.client->Open(root->id, Names{"dir", "file"}, O_RDONLY).ok());
   CHECK(f.client->StatFs(root->id)->namelen > 0);
   CHECK(f.lines == 0);
 }

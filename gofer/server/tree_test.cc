@@ -227,5 +227,65 @@ TEST_CASE("a swapped directory never leads outside") {
   CHECK(read > 0);
 }
 
+std::vector<ino_t> InodesOf(const std::vector<ListedDirectory>& listed) {
+  std::vector<ino_t> inodes;
+  for (const ListedDirectory& directory : listed) inodes.push_back(directory.attr.ino);
+  return inodes;
+}
+
+TEST_CASE("a tree is listed depth first, whole directories only") {
+  Fixture f;
+  f.host.Directory("root/t/a/b");
+  f.host.Directory("root/t/c");
+  f.host.File("root/t/a/file", "12345");
+  f.host.Symlink("root/t/a/link", "../../outside");
+  const NodeId t = f.Find({"t"});
+  const ino_t a = f.Walk({"t", "a"}).nodes[1].attr.ino;
+  const ino_t b = f.Walk({"t", "a", "b"}).nodes[2].attr.ino;
+  const ino_t c = f.Walk({"t", "c"}).nodes[1].attr.ino;
+  const auto all = f.tree->ReadTree(t, Names{"a", "c"}, 10, kMaxReadDirBytes).value();
+  CHECK(InodesOf(all) == std::vector<ino_t>{a, b, c});
+  REQUIRE(all[0].entries.size() == 3);
+  for (const DirectoryEntry& entry : all[0].entries) {
+    if (entry.name == "file") CHECK(entry.attr.size == 5);
+    CHECK(entry.target == (entry.name == "link" ? "../../outside" : ""));
+    CHECK(entry.id == 0);
+  }
+  CHECK(all[1].entries.empty());
+  const auto two = f.tree->ReadTree(t, Names{"a", "c"}, 2, kMaxReadDirBytes).value();
+  CHECK(InodesOf(two) == std::vector<ino_t>{a, b});
+  CHECK(f.tree->ReadTree(t, Names{"a"}, 10, 300)->empty());
+}
+
+TEST_CASE("a tree leaves out what is no directory, and never leaves the root") {
+  Fixture f;
+  f.host.Directory("outside_dir/x");
+  f.host.Symlink("root/dir/away", "../../outside_dir");
+  const auto listed =
+      f.tree->ReadTree(f.root, Names{"none", "up", "updir", "loop", "dir"}, 10, 4096).value();
+  CHECK(listed.size() == 2);  // dir, dir/sub
+  CHECK(f.tree->ReadTree(f.root, Names{".."}, 10, 4096).error() == Errno::kINVAL);
+  CHECK(f.tree->ReadTree(f.root, Names{"a/b"}, 10, 4096).error() == Errno::kINVAL);
+  CHECK(f.tree->ReadTree(f.root, Names{"dir"}, 0, 4096).error() == Errno::kINVAL);
+  CHECK(f.tree->ReadTree(f.root, Names{"dir", "dir"}, 1, 4096).error() == Errno::kINVAL);
+  CHECK(f.tree->ReadTree(f.root, Names{"dir"}, 257, 4096).error() == Errno::kINVAL);
+  CHECK(f.tree->ReadTree(f.root, Names{"dir"}, 1, kMaxReadDirBytes + 1).error() == Errno::kINVAL);
+  CHECK(f.tree->ReadTree(f.Find({"up"}), Names{"x"}, 1, 4096).error() == Errno::kLOOP);
+  CHECK(f.tree->ReadTree(f.Find({"dir", "file"}), Names{"x"}, 1, 4096).error() == Errno::kNOTDIR);
+}
+
+TEST_CASE("opening along a path") {
+  Fixture f;
+  CHECK(Content(*f.tree->Open(f.root, Names{"dir", "file"}, 0)) == "content");
+  CHECK(f.tree->Open(f.root, Names{"dir", "none"}, 0).error() == Errno::kNOENT);
+  CHECK(f.tree->Open(f.root, Names{"dir", "file", "x"}, 0).error() == Errno::kNOTDIR);
+  CHECK(f.tree->Open(f.root, Names{"up"}, 0).error() == Errno::kLOOP);
+  CHECK(f.tree->Open(f.root, Names{"updir", "outside"}, 0).error() == Errno::kLOOP);
+  CHECK(f.tree->Open(f.root, Names{"..", "outside"}, 0).error() == Errno::kINVAL);
+  CHECK(f.tree->Open(f.root, Names{"dir", ""}, 0).error() == Errno::kINVAL);
+  CHECK(f.tree->Open(f.root, Names{"dir"}, 0).error() == Errno::kISDIR);
+  CHECK(f.tree->Open(f.root, Names(129, "dir"), 0).error() == Errno::kINVAL);
+}
+
 }  // namespace
 }  // namespace ringfence::gofer

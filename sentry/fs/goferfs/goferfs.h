@@ -1,9 +1,10 @@
 // goferfs: the tree of a gofer as a read-only file system.
 //
 // The sandbox owns the tree ("exclusive"): what was learned of it is never asked again. Attributes
-// come with lookups and directory listings, symlink targets and listings are kept; a directory that
+// and symlink targets come with lookups and directory listings, which are kept; a directory that
 // was listed answers lookups, also of missing names, without a call. Nodes of entries that came
-// with a listing are only asked for when they are opened or walked below.
+// with a listing are only asked for when something below them is. A program that walks through a
+// tree gets many directories with one call (read_ahead.h).
 //
 // Data does not go through the gofer: an open regular file has a donated descriptor, from which it
 // is read and mapped (fs/host/fd_pages.h). Idle descriptors are bounded in number; the least
