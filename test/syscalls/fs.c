@@ -1,5 +1,5 @@
-// Names and inodes: path_resolution(7) and the calls that create, link, rename, remove, describe and
-// change files, on a writable file system; and what a read-only one answers.
+// Names and inodes: path_resolution(7) and the calls that create, link, rename, remove, describe
+// and change files, on a writable file system; and what a read-only one answers.
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>

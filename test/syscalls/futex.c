@@ -200,7 +200,8 @@ TEST(shared_between_processes) {
   if (child == 0) {
     const struct timespec limit = {10, 0};
     // The child maps it elsewhere: the page counts, not the address.
-    uint32_t* moved = mremap(shared, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, (char*)Shared(4096));
+    uint32_t* moved =
+        mremap(shared, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, (char*)Shared(4096));
     EXPECT(moved != MAP_FAILED && moved != shared);
     EXPECT_EQ(Futex(moved, FUTEX_WAIT, 0, &limit, NULL, 0), 0);
     _exit(0);

@@ -148,8 +148,8 @@ TEST(membarrier) {
 }
 
 TEST(numbers_of_no_call) {
-  static const long numbers[] = {500, 1000, 335 + 10, 423, 0x7fffffff, -1, -4095, 174, 177, 178, 180,
-                                 181, 182, 183, 184, 185, 214, 215, 236};
+  static const long numbers[] = {500, 1000, 335 + 10, 423, 0x7fffffff, -1,  -4095, 174, 177, 178,
+                                 180, 181,  182,      183, 184,        185, 214,   215, 236};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     errno = 0;
     if (syscall(numbers[i], 0, 0, 0, 0, 0, 0) != -1 || errno != ENOSYS) {
@@ -186,10 +186,11 @@ TEST(registers_survive) {
 
 TEST(flags_survive) {
   unsigned long before, after;
-  __asm__ volatile("stc\n std\n pushfq\n popq %0\n movl $39, %%eax\n syscall\n pushfq\n popq %1\n cld"
-                   : "=&r"(before), "=&r"(after)
-                   :
-                   : "rax", "rcx", "r11", "cc", "memory");
+  __asm__ volatile(
+      "stc\n std\n pushfq\n popq %0\n movl $39, %%eax\n syscall\n pushfq\n popq %1\n cld"
+      : "=&r"(before), "=&r"(after)
+      :
+      : "rax", "rcx", "r11", "cc", "memory");
   EXPECT_EQ(before, after);
 }
 

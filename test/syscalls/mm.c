@@ -103,8 +103,8 @@ TEST(hint_and_fixed) {
   EXPECT(mmap(p, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == p);
   char* other = mmap(p, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   EXPECT(other != p && other != MAP_FAILED);  // a hint replaces nothing
-  char* fixed = mmap(p, 2 * kPage, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  char* fixed =
+      mmap(p, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   EXPECT(fixed == p);
   p[0] = p[kPage] = 1;
   MAP_ERRNO(EEXIST, p, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
@@ -439,8 +439,8 @@ TEST(grows_down_stack) {
 
 TEST(large_and_sparse) {
   const size_t size = (size_t)8 << 30;
-  char* p = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  char* p =
+      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   EXPECT(p != MAP_FAILED);
   for (size_t at = 0; at < size; at += size / 64) p[at] = at / (size / 64);
   for (size_t at = 0; at < size; at += size / 64) EXPECT_EQ(p[at], at / (size / 64));

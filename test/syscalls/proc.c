@@ -218,9 +218,9 @@ TEST(task_directory) {
   static char stack[65536] __attribute__((aligned(16)));
   static int gate[2];
   EXPECT(pipe(gate) == 0);
-  const int tid = OK(clone(Wait, stack + sizeof stack,
-                           CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD,
-                           &gate[0]));
+  const int tid =
+      OK(clone(Wait, stack + sizeof stack,
+               CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, &gate[0]));
   DIR* dir = opendir("/proc/self/task");
   EXPECT(dir != NULL);
   int seen = 0, mine = 0;

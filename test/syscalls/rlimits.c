@@ -135,8 +135,8 @@ TEST(cpu_time) {
 }
 
 TEST(core_and_others_are_remembered) {
-  static const int which[] = {RLIMIT_CORE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO,
-                              RLIMIT_SIGPENDING, RLIMIT_RSS, RLIMIT_LOCKS};
+  static const int which[] = {RLIMIT_CORE,   RLIMIT_MEMLOCK,    RLIMIT_MSGQUEUE, RLIMIT_NICE,
+                              RLIMIT_RTPRIO, RLIMIT_SIGPENDING, RLIMIT_RSS,      RLIMIT_LOCKS};
   for (size_t i = 0; i < sizeof which / sizeof *which; i++) {
     struct rlimit limit, got;
     EXPECT(getrlimit(which[i], &limit) == 0);

@@ -85,7 +85,7 @@ TEST(sigaction_returns_old) {
 }
 
 TEST(default_actions) {
-  static const int deadly[] = {SIGHUP,  SIGINT,  SIGPIPE, SIGALRM, SIGTERM,    SIGUSR1,
+  static const int deadly[] = {SIGHUP,  SIGINT,  SIGPIPE, SIGALRM,   SIGTERM,   SIGUSR1,
                                SIGPOLL, SIGPROF, SIGPWR,  SIGVTALRM, SIGSTKFLT, 40};
   for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++) {
     const pid_t child = FORK();
@@ -415,7 +415,10 @@ static void SkipFault(int number, siginfo_t* info, void* context) {
 // Touches an address (write of one byte if `store`); the handler goes on behind it.
 static void Touch(volatile char* address, int store) {
   if (store) {
-    __asm__ volatile("leaq 1f(%%rip), %%rbx\n movb $1, (%0)\n 1:" : : "r"(address) : "rbx", "memory");
+    __asm__ volatile("leaq 1f(%%rip), %%rbx\n movb $1, (%0)\n 1:"
+                     :
+                     : "r"(address)
+                     : "rbx", "memory");
   } else {
     __asm__ volatile("leaq 1f(%%rip), %%rbx\n movb (%0), %%al\n 1:"
                      :
@@ -487,19 +490,22 @@ TEST(frame_that_cannot_be_written_kills) {
   if (child == 0) {
     Install(SIGSEGV, Count, 0);
     Install(SIGUSR1, Count, 0);
-    __asm__ volatile("movq $8, %%rsp\n movl $39, %%eax\n syscall\n movl %%eax, %%edi\n"
-                     "movl %0, %%esi\n movl $62, %%eax\n syscall\n ud2"
-                     :
-                     : "i"(SIGUSR1)
-                     : "memory");
+    __asm__ volatile(
+        "movq $8, %%rsp\n movl $39, %%eax\n syscall\n movl %%eax, %%edi\n"
+        "movl %0, %%esi\n movl $62, %%eax\n syscall\n ud2"
+        :
+        : "i"(SIGUSR1)
+        : "memory");
   }
   EXPECT_KILLED(child, SIGSEGV);
 }
 
 static void ClobberVectors(int number) {
   Count(number);
-  __asm__ volatile("vpxor %%ymm3, %%ymm3, %%ymm3\n vpxor %%ymm9, %%ymm9, %%ymm9" : : : "xmm3",
-                   "xmm9");
+  __asm__ volatile("vpxor %%ymm3, %%ymm3, %%ymm3\n vpxor %%ymm9, %%ymm9, %%ymm9"
+                   :
+                   :
+                   : "xmm3", "xmm9");
 }
 
 __attribute__((target("avx2"))) static int VectorsSurvive(void) {
@@ -532,11 +538,12 @@ TEST(frame_changes_registers) {
   InstallInfo(SIGUSR1, SetVectorInFrame, 0);
   uint32_t got = 0;
   register long pid __asm__("rdi") = getpid();
-  __asm__ volatile("pxor %%xmm5, %%xmm5\n movl %2, %%esi\n movl $62, %%eax\n syscall\n"
-                   "movd %%xmm5, %1"
-                   : "+r"(pid), "=r"(got)
-                   : "i"(SIGUSR1)
-                   : "rax", "rcx", "r11", "rsi", "xmm5", "memory");
+  __asm__ volatile(
+      "pxor %%xmm5, %%xmm5\n movl %2, %%esi\n movl $62, %%eax\n syscall\n"
+      "movd %%xmm5, %1"
+      : "+r"(pid), "=r"(got)
+      : "i"(SIGUSR1)
+      : "rax", "rcx", "r11", "rsi", "xmm5", "memory");
   EXPECT_EQ(got, 0xabcd);
 }
 

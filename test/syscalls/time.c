@@ -97,7 +97,8 @@ TEST(realtime_calls_agree) {
 }
 
 TEST(cpu_clocks_count_work) {
-  const int64_t process = ByCall(CLOCK_PROCESS_CPUTIME_ID), thread = ByCall(CLOCK_THREAD_CPUTIME_ID);
+  const int64_t process = ByCall(CLOCK_PROCESS_CPUTIME_ID),
+                thread = ByCall(CLOCK_THREAD_CPUTIME_ID);
   const int64_t end = NowMs() + 60;
   while (NowMs() < end) {
   }
