@@ -6,7 +6,8 @@
 //   bare exitless  two threads and a shared word, no vCPU pool, no gate, guest spins in ring 3
 //   Serve          the same calls through the service thread
 //
-// Usage: exit_bench [ROUNDS]. Prints ns per call and the two ratios; exits with 77 without KVM.
+// Usage: exit_bench [ROUNDS | bare-exit | bare-exitless]. Prints ns per call and the two ratios, or
+// one number in ns for a bare loop; exits with 77 without KVM.
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <sched.h>
@@ -249,10 +250,25 @@ int Main(int rounds) {
   return 0;
 }
 
+// One bare loop, as one number, for whoever compares it with something else (bench/run).
+int PrintBare(double (BareLoop::*loop)()) {
+  constexpr int kRuns = 3;
+  BareLoop bare;
+  (void)(bare.*loop)();  // warms up
+  std::vector<double> values;
+  for (int i = 0; i < kRuns; ++i) values.push_back((bare.*loop)());
+  std::printf("%.0f\n", Median(values));
+  return 0;
+}
+
 }  // namespace
 }  // namespace ringfence::kvm
 
 int main(int argc, char** argv) {
-  const int rounds = argc > 1 ? std::atoi(argv[1]) : 11;
+  using ringfence::kvm::BareLoop;
+  const std::string what = argc > 1 ? argv[1] : "";
+  if (what == "bare-exit") return ringfence::kvm::PrintBare(&BareLoop::Exits);
+  if (what == "bare-exitless") return ringfence::kvm::PrintBare(&BareLoop::Exitless);
+  const int rounds = std::atoi(what.c_str());
   return ringfence::kvm::Main(rounds > 0 ? rounds : 11);
 }

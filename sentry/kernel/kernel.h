@@ -149,6 +149,7 @@ class Kernel {
   FutexManager futexes_;
   TimerQueue timers_;
   std::atomic<uint64_t> forks_{0};
+  std::atomic<uint32_t> fatal_reports_{0};  // lines logged about fatal faults
 
   mutable absl::Mutex uts_mutex_;
   std::string hostname_ ABSL_GUARDED_BY(uts_mutex_);

@@ -249,6 +249,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   bool HandleOneSignal();
   bool DeliverSignal(const SigInfo& info, const SigAction& action);
   void FailDelivery(SigNo sig);
+  void ReportFatal(const SigInfo& info);
   void ResolveRestart(const SigAction* action);
   bool ParkForStop();
   void UpdateSignalWork() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);

@@ -1,4 +1,5 @@
 // The receiving side of signals: masks, delivery, stops, what becomes of interrupted calls.
+#include "absl/strings/str_format.h"
 #include "sentry/kernel/arch_call.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
@@ -114,6 +115,7 @@ Result<SigInfo> Task::WaitForSignal(const CallContext& ctx, SigSet wanted,
 }
 
 Result<SigAltStack> Task::SetAltStack(const std::optional<SigAltStack>& stack) {
+  constexpr uint64_t kMinSigStack = 2048;  // MINSIGSTKSZ; what it is too small for is found later
   const bool enabled = (alt_stack_.flags & kSsDisable) == 0;
   const bool on_stack = enabled && (alt_stack_.flags & kSsAutoDisarm) == 0 &&
                         alt_stack_.Contains(StackPointer(arch_));
@@ -128,7 +130,7 @@ Result<SigAltStack> Task::SetAltStack(const std::optional<SigAltStack>& stack) {
     alt_stack_.flags = stack->flags;
     return old;
   }
-  if (stack->size < MinSignalStackSize()) return Errno::kNOMEM;
+  if (stack->size < kMinSigStack) return Errno::kNOMEM;
   alt_stack_ = *stack;
   alt_stack_.flags = stack->flags & kSsAutoDisarm;
   return old;
@@ -227,11 +229,21 @@ void Task::ForceSignal(const SigInfo& info) {
     mask_.Remove(sig);
   }
   if (action.handler == kSigDfl) {
+    ReportFatal(info);
     group_->DefaultLocked(sig);
     return;
   }
   pending_.Add({info});
   UpdateSignalWork();
+}
+
+// As Linux does in its log (show_signal_msg), and as often at most as an operator wants to read it.
+void Task::ReportFatal(const SigInfo& info) {
+  constexpr uint32_t kMaxReports = 100;
+  if (kernel_->fatal_reports_.fetch_add(1, std::memory_order_relaxed) >= kMaxReports) return;
+  kernel_->Log(absl::StrFormat("%s[%d]: signal %d code %d at %x ip %x sp %x error %x", comm(),
+                               tid(), info.signo, info.code, info.fault.addr, ProgramCounter(arch_),
+                               StackPointer(arch_), trap_.error_code));
 }
 
 void Task::SignalReturn() {

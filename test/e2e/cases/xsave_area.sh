@@ -1,0 +1,1 @@
+$P/xsave_area

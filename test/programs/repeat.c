@@ -1,0 +1,45 @@
+// One kind of work, as often as asked, for tests that count what it costs: repeat KIND N.
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void GetPpid(long n) {
+  while (n-- > 0) syscall(SYS_getppid);
+}
+
+// N mebibytes of fresh memory, one store a page.
+static void Touch(long n) {
+  const size_t bytes = (size_t)n << 20;
+  uint8_t* p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) exit(1);
+  for (size_t i = 0; i < bytes; i += 4096) p[i] = 1;
+}
+
+static void Fork(long n) {
+  while (n-- > 0) {
+    const pid_t child = fork();
+    if (child == 0) _exit(0);
+    if (waitpid(child, NULL, 0) != child) exit(1);
+  }
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  const long n = atol(argv[2]);
+  if (strcmp(argv[1], "getppid") == 0) {
+    GetPpid(n);
+  } else if (strcmp(argv[1], "touch") == 0) {
+    Touch(n);
+  } else if (strcmp(argv[1], "fork") == 0) {
+    Fork(n);
+  } else {
+    return 2;
+  }
+  return 0;
+}
