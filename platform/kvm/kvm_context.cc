@@ -41,6 +41,7 @@ void KvmContext::Kick() {
 void KvmContext::Interrupt() {
   pending_.store(true, std::memory_order_seq_cst);
   Kick();
+  shared_.pool->StopWaiting(this);
 }
 
 void KvmContext::AskToYield() {

@@ -55,7 +55,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
   bool TryLose() override;
   bool IsReleased() const override { return hold_.load(std::memory_order_relaxed) == kReleased; }
   void AskToYield() override;
-  bool ShouldStopWaiting() const override { return pending_.load(std::memory_order_relaxed); }
+  bool ShouldStopWaiting() const override { return pending_.load(std::memory_order_seq_cst); }
 
   bool TakeInterrupt();
   // Pins the vCPU if there is still one.

@@ -66,7 +66,8 @@ Result<PooledVcpu*> VcpuPool::Acquire(VcpuClient* client) {
 Result<PooledVcpu*> VcpuPool::Wait(VcpuClient* client) {
   Waiter self{client, nullptr, {}};
   waiters_.push_back(&self);
-  waiting_.store(static_cast<uint32_t>(waiters_.size()), std::memory_order_relaxed);
+  // Before the client's flag is read: StopWaiting reads them in the other order.
+  waiting_.store(static_cast<uint32_t>(waiters_.size()), std::memory_order_seq_cst);
   while (self.granted == nullptr) {
     Slot* slot = nullptr;
     const bool stop = client->ShouldStopWaiting();
@@ -78,7 +79,11 @@ Result<PooledVcpu*> VcpuPool::Wait(VcpuClient* client) {
       if (stop) return Errno::kINTR;
       return Lend(slot, client);
     }
-    self.cv.WaitWithTimeout(&mu_, waiters_.front() == &self ? kSlice / 4 : kSlice * 2);
+    if (waiters_.front() == &self) {
+      self.cv.WaitWithTimeout(&mu_, kSlice / 4);
+    } else {
+      self.cv.Wait(&mu_);
+    }
   }
   return self.granted;
 }
@@ -116,6 +121,14 @@ void VcpuPool::Yield(VcpuClient* client, PooledVcpu* vcpu) {
   next->granted = Lend(slot, next->client);
   next->cv.Signal();
   if (!waiters_.empty()) waiters_.front()->cv.Signal();
+}
+
+void VcpuPool::StopWaiting(VcpuClient* client) {
+  if (waiting_.load(std::memory_order_seq_cst) == 0) return;
+  absl::MutexLock lock(&mu_);
+  for (Waiter* waiter : waiters_) {
+    if (waiter->client == client) waiter->cv.Signal();
+  }
 }
 
 void VcpuPool::StartSlice(PooledVcpu* vcpu) {

@@ -5,8 +5,11 @@
 // has used up its time slice (or has released it), or else asks the client with the oldest slice to
 // stop.
 //
-// Lock order: the pool's mutex is held while VcpuClient::TryLose runs; clients call the pool with
-// none of their own locks held.
+// Only the first in the queue looks for a vCPU; the others sleep until they are the first, are
+// given one or are told to stop: thousands of them (a fork bomb) cost nothing.
+//
+// Lock order: the pool's mutex is held while VcpuClient::TryLose runs, and is taken by StopWaiting;
+// clients call the rest of the pool with none of their own locks held.
 //
 // Threads: any.
 #ifndef RINGFENCE_PLATFORM_KVM_VCPU_POOL_H_
@@ -49,7 +52,8 @@ class VcpuClient {
   virtual bool IsReleased() const = 0;
   // Asks a client that is using its vCPU to call Yield soon. Any thread.
   virtual void AskToYield() = 0;
-  // A waiting client that should stop waiting (an interrupt is pending).
+  // A waiting client that should stop waiting (an interrupt is pending): what makes it true is
+  // followed by StopWaiting.
   virtual bool ShouldStopWaiting() const = 0;
 };
 
@@ -66,9 +70,11 @@ class VcpuPool {
   Result<PooledVcpu*> Acquire(VcpuClient* client);
   // Gives a vCPU back; the client has saved what it needs.
   void Yield(VcpuClient* client, PooledVcpu* vcpu);
+  // `client` should stop waiting (ShouldStopWaiting has become true), if it waits at all.
+  void StopWaiting(VcpuClient* client);
   // The slice of a vCPU that has just been acquired begins now.
   void StartSlice(PooledVcpu* vcpu);
-  // Does anybody wait? One relaxed load.
+  // Does anybody wait? One load.
   bool Contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
   bool SliceUsedUp(const PooledVcpu* vcpu) const;
   // Waits for a thief that is saving the client's state.

@@ -90,12 +90,34 @@ TEST_CASE("an interrupt ends the wait") {
   std::thread thread([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
     waiter.stop = true;
+    pool.StopWaiting(&waiter);
   });
   const Result<PooledVcpu*> got = pool.Acquire(&waiter);
   CHECK_FALSE(got.ok());
   CHECK(got.error() == Errno::kINTR);
   thread.join();
   pool.Yield(&holder, vcpu);
+}
+
+TEST_CASE("an interrupt ends the wait of one who is not the first in the queue") {
+  VcpuPool pool = MakePool(1);
+  FakeClient holder, first, second;
+  holder.using_it = first.using_it = true;
+  PooledVcpu* vcpu = MUST(pool.Acquire(&holder));  // there is room
+  std::thread thread([&] {
+    PooledVcpu* mine = MUST(pool.Acquire(&first));  // the holder yields
+    pool.Yield(&first, mine);
+  });
+  while (!pool.Contended()) std::this_thread::yield();
+  std::thread interrupter([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    second.stop = true;
+    pool.StopWaiting(&second);
+  });
+  CHECK(pool.Acquire(&second).error() == Errno::kINTR);
+  interrupter.join();
+  pool.Yield(&holder, vcpu);
+  thread.join();
 }
 
 TEST_CASE("when no vCPU can be made, those that exist are shared") {
