@@ -36,8 +36,8 @@ absl::StatusOr<pid_t> Start(const std::vector<std::string>& command, int* read_e
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   pid_t pid = 0;
-  const int error = posix_spawnp(&pid, arguments[0], &actions, &attributes, arguments.data(),
-                                 environ);
+  const int error =
+      posix_spawnp(&pid, arguments[0], &actions, &attributes, arguments.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   close(ends[1]);
@@ -73,8 +73,7 @@ absl::StatusOr<std::string> RunChild(const std::vector<std::string>& command, in
   const absl::StatusOr<pid_t> pid = Start(command, &read_end);
   if (!pid.ok()) return pid.status();
   std::string output;
-  const bool in_time =
-      ReadAll(read_end, Clock::now() + std::chrono::seconds(seconds), &output);
+  const bool in_time = ReadAll(read_end, Clock::now() + std::chrono::seconds(seconds), &output);
   close(read_end);
   if (!in_time) kill(-*pid, SIGKILL);
   int status = 0;

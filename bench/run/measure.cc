@@ -81,8 +81,8 @@ class Round {
         continue;
       }
       failed_.insert(i);
-      results_->notes.push_back(absl::StrCat(workload_.name, " on ", runtimes_[i]->name, ": ",
-                                             ns.status().message()));
+      results_->notes.push_back(
+          absl::StrCat(workload_.name, " on ", runtimes_[i]->name, ": ", ns.status().message()));
     }
     const bool quiet = StealShare(before, ReadCpuTimes()) <= options_.max_steal;
     if (!quiet && !keep_anyway) {

@@ -14,11 +14,11 @@ namespace ringfence::bench {
 
 struct Options {
   int rounds = 7;
-  double max_steal = 0.01;     // a round in which more CPU time was stolen is repeated ...
-  int max_dropped = 10;        // ... at most so often per workload, then kept and counted as noisy
+  double max_steal = 0.01;  // a round in which more CPU time was stolen is repeated ...
+  int max_dropped = 10;     // ... at most so often per workload, then kept and counted as noisy
   int seconds_per_run = 120;
-  std::string guest;           // path of bench/micro/guest
-  std::string bare;            // path of //platform/kvm:exit_bench; "" leaves bare loops out
+  std::string guest;  // path of bench/micro/guest
+  std::string bare;   // path of //platform/kvm:exit_bench; "" leaves bare loops out
   std::vector<Runtime> runtimes;
   std::vector<Workload> workloads;
 };
@@ -29,7 +29,7 @@ using Counters = std::map<std::string, double>;
 struct Series {
   std::string workload;
   std::string runtime;
-  std::vector<double> ns;      // per operation, one value per round kept
+  std::vector<double> ns;  // per operation, one value per round kept
   Counters counters;
 };
 

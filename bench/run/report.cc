@@ -40,12 +40,13 @@ std::string TextReport(const Results& results) {
   text += "\nper 1000 system calls that reached the sentry:\n";
   for (const Series& s : results.series) {
     const std::string exits = ExitLine(s.counters);
-    if (!exits.empty()) absl::StrAppendFormat(&text, "%-14s %-16s %s\n", s.workload, s.runtime,
-                                              exits);
+    if (!exits.empty())
+      absl::StrAppendFormat(&text, "%-14s %-16s %s\n", s.workload, s.runtime, exits);
   }
   absl::StrAppend(&text, "\nrounds dropped for steal: ", results.dropped_rounds,
                   ", kept although noisy: ", results.noisy_rounds, "\n");
-  for (const std::string& note : results.notes) absl::StrAppend(&text, "not measured: ", note, "\n");
+  for (const std::string& note : results.notes)
+    absl::StrAppend(&text, "not measured: ", note, "\n");
   return text;
 }
 
@@ -73,8 +74,8 @@ std::string TargetReport(const Results& results, bool* all_met) {
     const double ratio = results.Ratio(target.workload, target.runtime, target.against);
     const bool met = ratio > 0 && ratio <= target.at_most;
     *all_met = *all_met && met;
-    absl::StrAppendFormat(&text, "  %-7s %s on %s: %s %s, at most %.2fx\n",
-                          met ? "met" : "MISSED", target.workload, target.runtime,
+    absl::StrAppendFormat(&text, "  %-7s %s on %s: %s %s, at most %.2fx\n", met ? "met" : "MISSED",
+                          target.workload, target.runtime,
                           ratio > 0 ? absl::StrFormat("%.2fx", ratio) : "not measured against",
                           target.against, target.at_most);
   }

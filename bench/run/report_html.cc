@@ -70,14 +70,13 @@ std::string RatioPlot(const Results& results) {
   for (const Series& s : results.series) {
     const double ratio = results.Ratio(s.workload, s.runtime, "native");
     if (ratio > 0) {
-      absl::StrAppendFormat(
-          &svg,
-          "<text x='%.0f' y='%.1f' text-anchor='end'>%s on %s</text>"
-          "<rect x='%.1f' y='%.1f' width='%.1f' height='%.0f' fill='%s'/>"
-          "<text x='%.1f' y='%.1f'>%.2fx</text>",
-          kLeft - 8, y + 12, Escape(s.workload), Escape(s.runtime), kLeft, y,
-          std::max(1.0, position(ratio) - kLeft), kBarHeight, Colour(s.runtime),
-          position(ratio) + 6, y + 12, ratio);
+      absl::StrAppendFormat(&svg,
+                            "<text x='%.0f' y='%.1f' text-anchor='end'>%s on %s</text>"
+                            "<rect x='%.1f' y='%.1f' width='%.1f' height='%.0f' fill='%s'/>"
+                            "<text x='%.1f' y='%.1f'>%.2fx</text>",
+                            kLeft - 8, y + 12, Escape(s.workload), Escape(s.runtime), kLeft, y,
+                            std::max(1.0, position(ratio) - kLeft), kBarHeight, Colour(s.runtime),
+                            position(ratio) + 6, y + 12, ratio);
     }
     y += kBarHeight + 4;
   }
@@ -97,7 +96,6 @@ std::string Table(const Results& results) {
   }
   return html + "</table>";
 }
-
 
 }  // namespace
 

@@ -9,12 +9,12 @@ namespace {
 Results Sample() {
   Results results;
   results.host = "a <host>";
-  results.series = {{"getppid", "native", {100, 100}, {}},
-                    {"getppid", "bare:exit", {20000, 20000}, {}},
-                    {"getppid", "ringfence:exit", {22000, 24000},
-                     {{"syscalls", 2000}, {"exits_syscall", 1000}}},
-                    {"cpu", "native", {1, 1}, {}},
-                    {"cpu", "ringfence", {1.2, 1.2}, {}}};
+  results.series = {
+      {"getppid", "native", {100, 100}, {}},
+      {"getppid", "bare:exit", {20000, 20000}, {}},
+      {"getppid", "ringfence:exit", {22000, 24000}, {{"syscalls", 2000}, {"exits_syscall", 1000}}},
+      {"cpu", "native", {1, 1}, {}},
+      {"cpu", "ringfence", {1.2, 1.2}, {}}};
   results.notes = {"touch on ringfence: broke"};
   return results;
 }

@@ -10,15 +10,15 @@ namespace ringfence::bench {
 
 struct Workload {
   std::string name;
-  std::string unit;      // of one operation
-  long native_count;     // operations in one run, chosen for 0.2 to 1 s
+  std::string unit;   // of one operation
+  long native_count;  // operations in one run, chosen for 0.2 to 1 s
   long sandbox_count;
 };
 const std::vector<Workload>& MicroWorkloads();
 
 struct Runtime {
-  std::string name;                  // "native", "ringfence", "ringfence:exit", "bare"
-  std::vector<std::string> prefix;   // command line before the guest program
+  std::string name;                 // "native", "ringfence", "ringfence:exit", "bare"
+  std::vector<std::string> prefix;  // command line before the guest program
   bool sandbox = false;
 };
 

@@ -7,7 +7,8 @@
 namespace ringfence::runtime {
 
 // Makes the sandbox, runs the program, reports how it ended; ends the process. Failures go to the
-// CLI. Descriptors: control, spec, kvm, rpc, fds, log and stats where there is a --debug-log or --stats.
+// CLI. Descriptors: control, spec, kvm, rpc, fds, log and stats where there is a --debug-log or
+// --stats.
 [[noreturn]] void RunSentryProcess(ChildArguments arguments);
 
 }  // namespace ringfence::runtime

@@ -29,13 +29,13 @@ struct BootConfig {
   std::vector<std::string> argv;           // argv[0] is searched in PATH of envp if it has no '/'
   std::vector<std::string> envp;
   std::string cwd = "/";
-  bool cwd_required = false;               // else / stands in for a directory that is not there
-  std::array<UniqueFd, 3> streams;         // standard streams; an invalid one stays closed
+  bool cwd_required = false;        // else / stands in for a directory that is not there
+  std::array<UniqueFd, 3> streams;  // standard streams; an invalid one stays closed
   std::string hostname = "ringfence";
-  uint64_t memory_bytes = 0;               // RAM the sandbox reports
+  uint64_t memory_bytes = 0;  // RAM the sandbox reports
   uint32_t cpus = 1;
   uint32_t uid = 0, gid = 0;
-  std::vector<uint32_t> groups;            // supplementary
+  std::vector<uint32_t> groups;  // supplementary
   uint32_t umask = 022;
   bool exitless = true;
   // Lines without newline; any thread. `trace` null: no --strace.

@@ -44,8 +44,7 @@ std::vector<std::string> Candidates(std::string_view name, std::string_view sear
 }  // namespace
 
 absl::Status CommandError(std::string_view name, Errno error) {
-  const std::string text =
-      std::string(name).append(": ").append(strerror(static_cast<int>(error)));
+  const std::string text = std::string(name).append(": ").append(strerror(static_cast<int>(error)));
   switch (error) {
     case Errno::kNOENT:
     case Errno::kNOTDIR:

@@ -56,8 +56,7 @@ Result<uint64_t> ParseSize(std::string_view text, uint64_t whole) {
 }
 
 // One "name=value" of tmpfs(5).
-Result<void> ApplyTmpfsOption(std::string_view option, uint64_t memory_bytes,
-                              Tmpfs::Options* out) {
+Result<void> ApplyTmpfsOption(std::string_view option, uint64_t memory_bytes, Tmpfs::Options* out) {
   const size_t equals = option.find('=');
   if (equals == option.npos) return Errno::kINVAL;
   const std::string_view name = option.substr(0, equals), value = option.substr(equals + 1);
@@ -115,8 +114,8 @@ void MountTree::MountAt(MountNamespace& tree, std::string_view type, std::string
   };
   const Result<void> mounted = mount();
   if (mounted.ok() || !options_.log) return;
-  options_.log(absl::StrCat("no ", View(type), " at ", View(path), ": ",
-                            View(ErrnoName(mounted.error()))));
+  options_.log(
+      absl::StrCat("no ", View(type), " at ", View(path), ": ", View(ErrnoName(mounted.error()))));
 }
 
 Result<std::shared_ptr<FileSystem>> MountTree::MakeFileSystem(const CallContext& ctx,

@@ -30,7 +30,7 @@ class MountTree {
     gofer::Client* gofer;
     const DeviceRegistry* devices;
     const ProcSource* processes;
-    uint64_t memory_bytes;          // a tmpfs may take half of it, as on Linux
+    uint64_t memory_bytes;  // a tmpfs may take half of it, as on Linux
     std::function<void(std::string_view)> log;
   };
   explicit MountTree(Options options) : options_(std::move(options)) {}

@@ -109,8 +109,7 @@ SystemSnapshot ProcessSource::System() const {
 }
 
 std::vector<MountNamespace::MountInfo> ProcessSource::Mounts(const FsContext& fs) const {
-  return mounts_ == nullptr ? std::vector<MountNamespace::MountInfo>()
-                            : mounts_->List(fs.root());
+  return mounts_ == nullptr ? std::vector<MountNamespace::MountInfo>() : mounts_->List(fs.root());
 }
 
 }  // namespace ringfence::sentry

@@ -34,8 +34,7 @@ class TextFile final : public File {
       generated_ = true;
     }
     if (static_cast<uint64_t>(at) >= text_.size()) return size_t{0};
-    const size_t n =
-        TRY(io.Write(text_.data() + at, text_.size() - static_cast<size_t>(at)));
+    const size_t n = TRY(io.Write(text_.data() + at, text_.size() - static_cast<size_t>(at)));
     if (offset == nullptr) offset_ = at + static_cast<int64_t>(n);
     return n;
   }
@@ -109,8 +108,8 @@ ProcText::ProcText(const ProcPlace& place, uint32_t permissions, ProcGenerator g
       consume_(std::move(consume)) {}
 
 Result<FileRef> ProcText::Open(const CallContext&, uint32_t flags) {
-  return FileRef(std::make_shared<TextFile>(std::static_pointer_cast<ProcText>(shared_from_this()),
-                                            flags));
+  return FileRef(
+      std::make_shared<TextFile>(std::static_pointer_cast<ProcText>(shared_from_this()), flags));
 }
 
 Result<void> ProcText::SetAttr(const CallContext&, const SetAttrRequest& request) {

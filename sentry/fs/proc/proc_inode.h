@@ -19,8 +19,8 @@ namespace ringfence::sentry {
 struct ProcPlace {
   FileSystem* fs;
   const ProcSource* source;
-  int32_t tid = 0;          // 0: not below a process
-  uint64_t salt = 0;        // tells the files of one directory apart
+  int32_t tid = 0;    // 0: not below a process
+  uint64_t salt = 0;  // tells the files of one directory apart
   Uid uid = 0;
   Gid gid = 0;
   ProcPlace Child(uint64_t child_salt) const {
@@ -49,8 +49,8 @@ class ProcInode : public Inode {
 // A file whose text `generate` makes; ESRCH and the like reach the reader.
 using ProcGenerator = std::function<Result<std::string>(const CallContext&, const ProcPlace&)>;
 // Takes what one write(2) brought, at most 4 KiB.
-using ProcConsumer = std::function<Result<void>(const CallContext&, const ProcPlace&,
-                                                std::string_view)>;
+using ProcConsumer =
+    std::function<Result<void>(const CallContext&, const ProcPlace&, std::string_view)>;
 
 class ProcText final : public ProcInode {
  public:
@@ -91,8 +91,8 @@ class ProcDirectory : public ProcInode {
 
   struct Name {
     std::string name;
-    uint32_t type;      // S_IFDIR, S_IFREG, S_IFLNK
-    int64_t position;   // grows; stays the same while the name exists
+    uint32_t type;     // S_IFDIR, S_IFREG, S_IFLNK
+    int64_t position;  // grows; stays the same while the name exists
   };
   // Names at `position` and after, in order.
   virtual Result<std::vector<Name>> Names(const CallContext& ctx, int64_t position) = 0;

@@ -32,14 +32,14 @@ struct TaskSnapshot {
   std::shared_ptr<FdTable> fds;
   std::shared_ptr<FsContext> fs;
   int64_t user_ns = 0, system_ns = 0, children_user_ns = 0, children_system_ns = 0;
-  int64_t start_ns = 0;          // after boot
+  int64_t start_ns = 0;  // after boot
   uint32_t threads = 1;
   int32_t nice = 0, oom_score_adj = 0;
   uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0;
   uint64_t pending = 0, group_pending = 0, blocked = 0, ignored = 0, caught = 0;  // bit n-1
   uint64_t queued_signals = 0;
   struct Limit {
-    uint64_t soft, hard;         // ~0: unlimited
+    uint64_t soft, hard;  // ~0: unlimited
   };
   std::array<Limit, 16> limits{};  // by RLIMIT_* number
 };
@@ -58,8 +58,8 @@ struct SystemSnapshot {
 class ProcSource {
  public:
   virtual ~ProcSource() = default;
-  virtual std::vector<int32_t> Processes() const = 0;             // tgids, ascending
-  virtual std::vector<int32_t> Threads(int32_t tgid) const = 0;   // tids, leader first
+  virtual std::vector<int32_t> Processes() const = 0;            // tgids, ascending
+  virtual std::vector<int32_t> Threads(int32_t tgid) const = 0;  // tids, leader first
   // By tid; nothing when there is no such task. A tgid names its leader, also a zombie.
   virtual std::optional<TaskSnapshot> Find(int32_t tid) const = 0;
   virtual SystemSnapshot System() const = 0;

@@ -104,8 +104,9 @@ TEST_CASE_METHOD(ProcFixture, "stat has 52 fields after the name") {
   CHECK(absl::StartsWith(stat, "1 (some (name)) S "));
   CHECK(absl::StartsWith(tree.Contents("/proc/7/stat"), "7 (some (name)) Z "));
   CHECK(tree.Contents("/proc/7/maps").empty());
-  CHECK(tree.Contents("/proc/1/limits").find("Max open files            1024                 "
-                                             "unlimited            files") != std::string::npos);
+  CHECK(tree.Contents("/proc/1/limits")
+            .find("Max open files            1024                 "
+                  "unlimited            files") != std::string::npos);
 }
 
 TEST_CASE_METHOD(ProcFixture, "descriptors are links that can be followed") {

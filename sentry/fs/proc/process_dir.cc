@@ -134,9 +134,8 @@ class FdDirectory final : public ProcDirectory {
     const ProcPlace child = place().Child(static_cast<uint64_t>(fd));
     if (info_) {
       return InodeRef(std::make_shared<ProcText>(
-          child, 0444, [fd](const CallContext& ctx, const ProcPlace& where) {
-            return FdInfo(ctx, where, fd);
-          }));
+          child, 0444,
+          [fd](const CallContext& ctx, const ProcPlace& where) { return FdInfo(ctx, where, fd); }));
     }
     return InodeRef(std::make_shared<ProcLink>(
         child, [fd](const CallContext&, const ProcPlace& where) { return FdTarget(where, fd); },

@@ -51,16 +51,15 @@ std::string ProcessStat(const TaskSnapshot& task, const ProcSource&) {
   const MemoryManager::Usage usage = UsageOf(task);
   const MemoryManager::ImageInfo image = ImageOf(task);
   // Fields 1 to 52 of proc(5); what has no meaning here is 0.
-  std::string text = absl::StrCat(task.tid, " (", task.comm, ") ", std::string(1, task.state), " ",
-                                  task.ppid, " ", task.pgid, " ", task.sid, " ", task.tty_device,
-                                  " ", task.foreground_pgid, " 4194304 ", task.minor_faults,
-                                  " 0 ", task.major_faults, " 0 ");
+  std::string text =
+      absl::StrCat(task.tid, " (", task.comm, ") ", std::string(1, task.state), " ", task.ppid, " ",
+                   task.pgid, " ", task.sid, " ", task.tty_device, " ", task.foreground_pgid,
+                   " 4194304 ", task.minor_faults, " 0 ", task.major_faults, " 0 ");
   absl::StrAppend(&text, task.user_ns / kNsPerTick, " ", task.system_ns / kNsPerTick, " ",
                   task.children_user_ns / kNsPerTick, " ", task.children_system_ns / kNsPerTick,
                   " ", 20 + task.nice, " ", task.nice, " ", task.threads, " 0 ",
                   task.start_ns / kNsPerTick, " ", usage.virtual_bytes, " ",
-                  usage.resident_bytes / kPageSize, " ", kUnlimited,
-                  " ");
+                  usage.resident_bytes / kPageSize, " ", kUnlimited, " ");
   absl::StrAppend(&text, image.code_start.value(), " ", image.code_end.value(), " ",
                   image.stack_start.value(), " 0 0 ", task.pending & 0x7fffffff, " ",
                   task.blocked & 0x7fffffff, " ", task.ignored & 0x7fffffff, " ",
@@ -91,14 +90,21 @@ std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
     const struct {
       const char* name;
       uint64_t bytes;
-    } lines[] = {{"VmPeak", usage.peak_virtual_bytes}, {"VmSize", usage.virtual_bytes},
-                 {"VmLck", usage.locked_bytes},        {"VmPin", 0},
-                 {"VmHWM", usage.peak_resident_bytes}, {"VmRSS", usage.resident_bytes},
+    } lines[] = {{"VmPeak", usage.peak_virtual_bytes},
+                 {"VmSize", usage.virtual_bytes},
+                 {"VmLck", usage.locked_bytes},
+                 {"VmPin", 0},
+                 {"VmHWM", usage.peak_resident_bytes},
+                 {"VmRSS", usage.resident_bytes},
                  {"RssAnon", usage.resident_bytes - usage.shared_bytes},
-                 {"RssFile", 0},                       {"RssShmem", usage.shared_bytes},
-                 {"VmData", usage.data_bytes},         {"VmStk", usage.stack_bytes},
-                 {"VmExe", usage.text_bytes},          {"VmLib", 0},
-                 {"VmPTE", usage.table_bytes},         {"VmSwap", 0}};
+                 {"RssFile", 0},
+                 {"RssShmem", usage.shared_bytes},
+                 {"VmData", usage.data_bytes},
+                 {"VmStk", usage.stack_bytes},
+                 {"VmExe", usage.text_bytes},
+                 {"VmLib", 0},
+                 {"VmPTE", usage.table_bytes},
+                 {"VmSwap", 0}};
     for (const auto& line : lines) {
       absl::StrAppendFormat(&text, "%s:\t%8d kB\n", line.name, line.bytes >> 10);
     }
@@ -142,24 +148,17 @@ std::string ProcessLimits(const TaskSnapshot& task, const ProcSource&) {
     const char* name;
     const char* unit;
   };
-  static constexpr Row kRows[] = {{"Max cpu time", "seconds"},
-                                  {"Max file size", "bytes"},
-                                  {"Max data size", "bytes"},
-                                  {"Max stack size", "bytes"},
-                                  {"Max core file size", "bytes"},
-                                  {"Max resident set", "bytes"},
-                                  {"Max processes", "processes"},
-                                  {"Max open files", "files"},
-                                  {"Max locked memory", "bytes"},
-                                  {"Max address space", "bytes"},
-                                  {"Max file locks", "locks"},
-                                  {"Max pending signals", "signals"},
-                                  {"Max msgqueue size", "bytes"},
-                                  {"Max nice priority", ""},
-                                  {"Max realtime priority", ""},
-                                  {"Max realtime timeout", "us"}};
-  std::string text = absl::StrFormat("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit",
-                                     "Hard Limit", "Units");
+  static constexpr Row kRows[] = {
+      {"Max cpu time", "seconds"},     {"Max file size", "bytes"},
+      {"Max data size", "bytes"},      {"Max stack size", "bytes"},
+      {"Max core file size", "bytes"}, {"Max resident set", "bytes"},
+      {"Max processes", "processes"},  {"Max open files", "files"},
+      {"Max locked memory", "bytes"},  {"Max address space", "bytes"},
+      {"Max file locks", "locks"},     {"Max pending signals", "signals"},
+      {"Max msgqueue size", "bytes"},  {"Max nice priority", ""},
+      {"Max realtime priority", ""},   {"Max realtime timeout", "us"}};
+  std::string text =
+      absl::StrFormat("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
   for (size_t i = 0; i < task.limits.size(); i++) {
     absl::StrAppendFormat(&text, "%-25s %-20s %-20s %-10s\n", kRows[i].name,
                           LimitText(task.limits[i].soft), LimitText(task.limits[i].hard),

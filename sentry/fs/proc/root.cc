@@ -8,8 +8,8 @@
 namespace ringfence::sentry {
 namespace {
 
-constexpr uint64_t kProcMagic = 0x9fa0;       // statfs(2)
-constexpr int64_t kFirstProcess = 1 << 16;    // position of process 0 in a listing
+constexpr uint64_t kProcMagic = 0x9fa0;     // statfs(2)
+constexpr int64_t kFirstProcess = 1 << 16;  // position of process 0 in a listing
 constexpr uint64_t kProcessSalt = 1 << 12;
 
 class ProcFs final : public FileSystem {

@@ -99,9 +99,7 @@ class TreeFixture {
     DentryRef dentry = TRY(Vfs::Resolve(ctx, base, path, flags));
     return dentry->inode()->GetAttr(ctx);
   }
-  Errno StatError(std::string_view path, bool follow = true) {
-    return ErrorOf(Stat(path, follow));
-  }
+  Errno StatError(std::string_view path, bool follow = true) { return ErrorOf(Stat(path, follow)); }
   std::vector<std::string> List(std::string_view path) {
     std::vector<std::string> names;
     Result<FileRef> file = Open(path, O_RDONLY | O_DIRECTORY);

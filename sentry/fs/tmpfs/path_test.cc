@@ -227,8 +227,7 @@ TEST_CASE("a read-only mount refuses changes and lets devices and fifos be writt
   request.mode = 0600;
   CHECK(ErrorOf(Vfs::SetAttr(t.ctx, *Vfs::Resolve(t.ctx, t.base, "/m/f"), request)) ==
         Errno::kROFS);
-  CHECK(ErrorOf(Vfs::CheckAccess(t.ctx, *Vfs::Resolve(t.ctx, t.base, "/m/f"), 2)) ==
-        Errno::kROFS);
+  CHECK(ErrorOf(Vfs::CheckAccess(t.ctx, *Vfs::Resolve(t.ctx, t.base, "/m/f"), 2)) == Errno::kROFS);
 }
 
 TEST_CASE("detached dentries have names and no path") {

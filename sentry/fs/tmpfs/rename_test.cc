@@ -76,8 +76,7 @@ TEST_CASE("the rename matrix, within a directory and between two") {
       CHECK(t.Rename("/p/a", to, c.flags) == c.expected);
       if (c.expected != kOk) continue;
       CHECK(t.Stat(to, false)->ino == moved);
-      CHECK(t.StatError("/p/a", false) ==
-            ((c.flags & RENAME_EXCHANGE) != 0 ? kOk : Errno::kNOENT));
+      CHECK(t.StatError("/p/a", false) == ((c.flags & RENAME_EXCHANGE) != 0 ? kOk : Errno::kNOENT));
       uint64_t subdirectories = 0;
       for (const char* dir : {"/p", "/q"}) subdirectories += t.Stat(dir)->nlink - 2;
       uint64_t expected_dirs = 0;
@@ -194,8 +193,7 @@ TEST_CASE("O_TMPFILE and its first name") {
   CHECK(ErrorOf(Vfs::Link(t.ctx, at_file, "", t.base, "/d/named", AT_EMPTY_PATH)) == kOk);
   CHECK(t.Contents("/d/named") == "secret");
   CHECK(t.Unlink("/d/named") == kOk);
-  CHECK(ErrorOf(Vfs::Link(t.ctx, at_file, "", t.base, "/again", AT_EMPTY_PATH)) ==
-        Errno::kNOENT);
+  CHECK(ErrorOf(Vfs::Link(t.ctx, at_file, "", t.base, "/again", AT_EMPTY_PATH)) == Errno::kNOENT);
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/types/span.h"
+#include "platform/api/fpu_layout.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -28,26 +30,53 @@ struct Feature {
   unsigned bit;
 };
 constexpr Feature kFeatures[] = {
-    {"fpu", 1, &Leaf::edx, 0},          {"tsc", 1, &Leaf::edx, 4},
-    {"cx8", 1, &Leaf::edx, 8},          {"cmov", 1, &Leaf::edx, 15},
-    {"clflush", 1, &Leaf::edx, 19},     {"mmx", 1, &Leaf::edx, 23},
-    {"fxsr", 1, &Leaf::edx, 24},        {"sse", 1, &Leaf::edx, 25},
-    {"sse2", 1, &Leaf::edx, 26},        {"ht", 1, &Leaf::edx, 28},
-    {"syscall", 0x80000001, &Leaf::edx, 11}, {"nx", 0x80000001, &Leaf::edx, 20},
-    {"rdtscp", 0x80000001, &Leaf::edx, 27},  {"lm", 0x80000001, &Leaf::edx, 29},
-    {"pni", 1, &Leaf::ecx, 0},          {"pclmulqdq", 1, &Leaf::ecx, 1},
-    {"ssse3", 1, &Leaf::ecx, 9},        {"fma", 1, &Leaf::ecx, 12},
-    {"cx16", 1, &Leaf::ecx, 13},        {"sse4_1", 1, &Leaf::ecx, 19},
-    {"sse4_2", 1, &Leaf::ecx, 20},      {"movbe", 1, &Leaf::ecx, 22},
-    {"popcnt", 1, &Leaf::ecx, 23},      {"aes", 1, &Leaf::ecx, 25},
-    {"xsave", 1, &Leaf::ecx, 26},       {"avx", 1, &Leaf::ecx, 28},
-    {"f16c", 1, &Leaf::ecx, 29},        {"rdrand", 1, &Leaf::ecx, 30},
-    {"hypervisor", 1, &Leaf::ecx, 31},  {"lahf_lm", 0x80000001, &Leaf::ecx, 0},
-    {"abm", 0x80000001, &Leaf::ecx, 5}, {"sse4a", 0x80000001, &Leaf::ecx, 6},
-    {"fsgsbase", 7, &Leaf::ebx, 0},     {"bmi1", 7, &Leaf::ebx, 3},
-    {"avx2", 7, &Leaf::ebx, 5},         {"bmi2", 7, &Leaf::ebx, 8},
-    {"erms", 7, &Leaf::ebx, 9},         {"rdseed", 7, &Leaf::ebx, 18},
-    {"adx", 7, &Leaf::ebx, 19},         {"sha_ni", 7, &Leaf::ebx, 29},
+    {"fpu", 1, &Leaf::edx, 0},
+    {"tsc", 1, &Leaf::edx, 4},
+    {"cx8", 1, &Leaf::edx, 8},
+    {"cmov", 1, &Leaf::edx, 15},
+    {"clflush", 1, &Leaf::edx, 19},
+    {"mmx", 1, &Leaf::edx, 23},
+    {"fxsr", 1, &Leaf::edx, 24},
+    {"sse", 1, &Leaf::edx, 25},
+    {"sse2", 1, &Leaf::edx, 26},
+    {"ht", 1, &Leaf::edx, 28},
+    {"syscall", 0x80000001, &Leaf::edx, 11},
+    {"nx", 0x80000001, &Leaf::edx, 20},
+    {"rdtscp", 0x80000001, &Leaf::edx, 27},
+    {"lm", 0x80000001, &Leaf::edx, 29},
+    {"pni", 1, &Leaf::ecx, 0},
+    {"pclmulqdq", 1, &Leaf::ecx, 1},
+    {"ssse3", 1, &Leaf::ecx, 9},
+    {"fma", 1, &Leaf::ecx, 12},
+    {"cx16", 1, &Leaf::ecx, 13},
+    {"sse4_1", 1, &Leaf::ecx, 19},
+    {"sse4_2", 1, &Leaf::ecx, 20},
+    {"movbe", 1, &Leaf::ecx, 22},
+    {"popcnt", 1, &Leaf::ecx, 23},
+    {"aes", 1, &Leaf::ecx, 25},
+    {"xsave", 1, &Leaf::ecx, 26},
+    {"avx", 1, &Leaf::ecx, 28},
+    {"f16c", 1, &Leaf::ecx, 29},
+    {"rdrand", 1, &Leaf::ecx, 30},
+    {"hypervisor", 1, &Leaf::ecx, 31},
+    {"lahf_lm", 0x80000001, &Leaf::ecx, 0},
+    {"abm", 0x80000001, &Leaf::ecx, 5},
+    {"sse4a", 0x80000001, &Leaf::ecx, 6},
+    {"fsgsbase", 7, &Leaf::ebx, 0},
+    {"bmi1", 7, &Leaf::ebx, 3},
+    {"avx2", 7, &Leaf::ebx, 5},
+    {"bmi2", 7, &Leaf::ebx, 8},
+    {"erms", 7, &Leaf::ebx, 9},
+    {"rdseed", 7, &Leaf::ebx, 18},
+    {"adx", 7, &Leaf::ebx, 19},
+    {"sha_ni", 7, &Leaf::ebx, 29},
+};
+// Where guests have AVX-512.
+constexpr Feature kAvx512Features[] = {
+    {"avx512f", 7, &Leaf::ebx, 16},     {"avx512dq", 7, &Leaf::ebx, 17},
+    {"avx512cd", 7, &Leaf::ebx, 28},    {"avx512bw", 7, &Leaf::ebx, 30},
+    {"avx512vl", 7, &Leaf::ebx, 31},    {"avx512vbmi", 7, &Leaf::ecx, 1},
+    {"avx512_vnni", 7, &Leaf::ecx, 11},
 };
 
 std::string Text(uint32_t word) {
@@ -65,11 +94,18 @@ std::string Brand() {
   return brand.c_str();  // up to the first NUL
 }
 
+void AppendFlags(absl::Span<const Feature> features, std::string* flags) {
+  for (const Feature& feature : features) {
+    const Leaf r = Cpuid(feature.leaf);
+    if ((r.*feature.word >> feature.bit) & 1) absl::StrAppend(flags, " ", feature.name);
+  }
+}
+
 std::string Flags() {
   std::string flags;
-  for (const Feature& feature : kFeatures) {
-    const Leaf r = Cpuid(feature.leaf);
-    if ((r.*feature.word >> feature.bit) & 1) absl::StrAppend(&flags, " ", feature.name);
+  AppendFlags(kFeatures, &flags);
+  if ((platform::GuestFpuLayout().components & platform::kFpuAvx512) != 0) {
+    AppendFlags(kAvx512Features, &flags);
   }
   return flags;
 }
@@ -81,10 +117,10 @@ std::string DescribeCpus(uint32_t cpus) {
   const uint32_t base_family = version.eax >> 8 & 15;
   const uint32_t family = base_family + (base_family == 15 ? version.eax >> 20 & 255 : 0);
   const uint32_t model = (version.eax >> 4 & 15) | (version.eax >> 12 & 0xf0);
-  std::string common = absl::StrCat("vendor_id\t: ", Text(vendor.ebx), Text(vendor.edx),
-                                    Text(vendor.ecx), "\ncpu family\t: ", family, "\nmodel\t\t: ",
-                                    model, "\nmodel name\t: ", Brand(), "\nstepping\t: ",
-                                    version.eax & 15, "\n");
+  std::string common =
+      absl::StrCat("vendor_id\t: ", Text(vendor.ebx), Text(vendor.edx), Text(vendor.ecx),
+                   "\ncpu family\t: ", family, "\nmodel\t\t: ", model, "\nmodel name\t: ", Brand(),
+                   "\nstepping\t: ", version.eax & 15, "\n");
   const std::string flags = Flags();
   std::string text;
   for (uint32_t cpu = 0; cpu < cpus; cpu++) {
