@@ -1,0 +1,102 @@
+// Maps a file that somebody else truncates and extends meanwhile (mmap(2), NOTES: SIGBUS).
+//
+//   mapped_file look FILE   for each line of standard input: how many pages can be read, how many
+//                           give SIGBUS, and what system calls say that are given such a page
+//   mapped_file die FILE    reads all pages at each line, without a handler
+//   mapped_file loop FILE   reads all pages again and again until standard input ends
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { kPage = 4096 };
+
+static sigjmp_buf after;
+static volatile int last_code;
+static char* volatile last_address;
+
+static void OnBus(int signal, siginfo_t* info, void* context) {
+  (void)signal, (void)context;
+  last_code = info->si_code;
+  last_address = info->si_addr;
+  siglongjmp(after, 1);
+}
+
+// The first byte of a page, or -1 after a SIGBUS.
+static int Touch(const char* page) {
+  if (sigsetjmp(after, 1) != 0) return -1;
+  return *(const volatile unsigned char*)page;
+}
+
+static void Look(const char* base, size_t pages) {
+  size_t good = 0, bad = 0, odd = 0;
+  for (size_t i = 0; i < pages; ++i) {
+    if (Touch(base + i * kPage) >= 0) {
+      ++good;
+      continue;
+    }
+    ++bad;
+    odd += last_code != BUS_ADRERR || last_address != base + i * kPage;
+  }
+  printf("good %zu bus %zu odd %zu\n", good, bad, odd);
+  int p[2];
+  if (pipe(p) != 0) abort();
+  const char* last = base + (pages - 1) * kPage;
+  ssize_t n = write(p[1], last, 100);
+  printf("write %zd errno %d\n", n, n < 0 ? errno : 0);
+  n = write(p[1], base, 2 * kPage);
+  printf("write of two pages %zd errno %d\n", n, n < 0 ? errno : 0);
+  n = open(last, O_RDONLY);
+  printf("open %d errno %d\n", n < 0, n < 0 ? errno : 0);
+  close(p[0]);
+  close(p[1]);
+}
+
+static size_t ReadAll(const char* base, size_t pages) {
+  size_t good = 0;
+  for (size_t i = 0; i < pages; ++i) good += Touch(base + i * kPage) >= 0;
+  return good;
+}
+
+int main(int argc, char** argv) {
+  if (argc != 3) return 2;
+  const int fd = open(argv[2], O_RDONLY);
+  struct stat s;
+  if (fd < 0 || fstat(fd, &s) != 0) return 2;
+  const size_t pages = (size_t)s.st_size / kPage;
+  const char* base = mmap(NULL, pages * kPage, PROT_READ, MAP_SHARED, fd, 0);
+  if (base == MAP_FAILED) return 2;
+  close(fd);
+  struct sigaction action;
+  memset(&action, 0, sizeof(action));
+  action.sa_sigaction = OnBus;
+  action.sa_flags = SA_SIGINFO;
+  if (strcmp(argv[1], "die") != 0) sigaction(SIGBUS, &action, NULL);
+
+  printf("mapped %zu, read %zu\n", pages, ReadAll(base, pages));
+  fflush(stdout);
+  if (strcmp(argv[1], "loop") == 0) {
+    struct pollfd end = {.fd = 0, .events = POLLIN, .revents = 0};
+    size_t rounds = 0, bus = 0;
+    for (; poll(&end, 1, 0) == 0; ++rounds) bus += ReadAll(base, pages) < pages;
+    printf("rounds %d bus %d\n", rounds > 0, bus > 0);
+    return 0;
+  }
+  char line[80];
+  while (fgets(line, sizeof(line), stdin) != NULL) {
+    if (strcmp(argv[1], "die") == 0) {
+      printf("read %zu\n", ReadAll(base, pages));
+    } else {
+      Look(base, pages);
+    }
+    fflush(stdout);
+  }
+  return 0;
+}
