@@ -69,6 +69,7 @@ absl::StatusOr<Command> FindCommand(const CallContext& ctx, const FsContext& fs,
     if (!file.ok()) return CommandError(name, file.error());
     return Command{.file = std::move(file).value(), .path = std::move(path)};
   }
+  if (name.empty()) return CommandError("''", Errno::kNOENT);
   bool denied = false;
   for (std::string& path : Candidates(name, SearchPath(envp))) {
     Result<FileRef> file = OpenAt(ctx, fs, path);
