@@ -31,6 +31,8 @@ Result<bool> DirectoryFile::EmitDots(const CallContext& ctx, EmitFn emit) {
 }
 
 Result<void> DirectoryFile::ReadDir(const CallContext& ctx, EmitFn emit) {
+  // Nothing can be in it any more, and not even the dots are (IS_DEADDIR of Linux).
+  if (dentry() != nullptr && dentry()->unlinked()) return Errno::kNOENT;
   absl::MutexLock lock(&offset_mutex_);
   const int64_t start = offset_;
   if (!TRY(EmitDots(ctx, emit))) return Ok();

@@ -1,6 +1,7 @@
 #include "sentry/fs/pipe/pipe.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstring>
 
@@ -12,7 +13,29 @@ namespace {
 constexpr int kCapSysResource = 24;
 constexpr size_t kFirstRing = 4096;
 
+// The capacities of all pipes.
+std::atomic<uint64_t> total_capacity{0};
+
+// Counts `more` bytes if they are within the limit.
+bool Reserve(uint64_t more) {
+  uint64_t old = total_capacity.load(std::memory_order_relaxed);
+  do {
+    if (old + more > Pipe::kSoftTotal) return false;
+  } while (!total_capacity.compare_exchange_weak(old, old + more, std::memory_order_relaxed));
+  return true;
+}
+
+void Release(uint64_t bytes) { total_capacity.fetch_sub(bytes, std::memory_order_relaxed); }
+
 }  // namespace
+
+Pipe::Pipe() : capacity_(kDefaultCapacity) {
+  if (Reserve(kDefaultCapacity)) return;
+  capacity_ = kMinCapacity;
+  total_capacity.fetch_add(kMinCapacity, std::memory_order_relaxed);
+}
+
+Pipe::~Pipe() { Release(capacity_); }
 
 size_t Pipe::RoomLocked() const { return capacity_ > used_ ? capacity_ - used_ : 0; }
 
@@ -110,11 +133,11 @@ Result<size_t> Pipe::Read(UserIo& io, bool packets) {
 }
 
 Result<size_t> Pipe::Write(UserIo& io, bool packets) {
+  if (io.remaining() == 0) return size_t{0};  // also without readers
   size_t done = 0;
   {
     absl::MutexLock lock(&mutex_);
     if (readers_ == 0) return Errno::kPIPE;
-    if (io.remaining() == 0) return size_t{0};
     size_t n = io.remaining();
     if (packets) n = std::min<size_t>(n, kAtomic);
     const size_t room = RoomLocked();
@@ -140,6 +163,8 @@ Result<uint64_t> Pipe::SetCapacity(const CallContext& ctx, uint64_t bytes) {
     return Errno::kPERM;
   }
   if (capacity < used_) return Errno::kBUSY;
+  if (capacity > capacity_ && !Reserve(capacity - capacity_)) return Errno::kPERM;
+  if (capacity < capacity_) Release(capacity_ - capacity);
   capacity_ = capacity;
   return capacity;
 }

@@ -5,6 +5,10 @@
 // gives EPIPE (the syscall layer raises SIGPIPE). Packet mode (O_DIRECT): a read takes at most one
 // write of up to PIPE_BUF bytes and drops what does not fit its buffer.
 //
+// The capacities of all pipes of the sandbox are counted, as Linux does for each user
+// (pipe-user-pages-soft): beyond kSoftTotal a new pipe gets kMinCapacity and none may grow, with
+// whatever privilege.
+//
 // Threads: any. One mutex per pipe, held while guest memory is copied (the copy may fault in the
 // guest's memory but never waits for another pipe user); it is above the WaitQueue's.
 #ifndef RINGFENCE_SENTRY_FS_PIPE_PIPE_H_
@@ -27,13 +31,20 @@ class Pipe {
   static constexpr uint64_t kDefaultCapacity = 64 * 1024;
   static constexpr uint64_t kMaxCapacity = 1024 * 1024;  // /proc/sys/fs/pipe-max-size
   static constexpr uint64_t kAtomic = 4096;              // PIPE_BUF
+  static constexpr uint64_t kSoftTotal = 64 * 1024 * 1024;
+  static constexpr uint64_t kMinCapacity = 2 * 4096;
+
+  Pipe();
+  ~Pipe();
+  Pipe(const Pipe&) = delete;
+  Pipe& operator=(const Pipe&) = delete;
 
   // EAGAIN while empty with writers left.
   Result<size_t> Read(UserIo& io, bool packets);
   // EPIPE, EAGAIN. May write less than asked (more than PIPE_BUF bytes, little room).
   Result<size_t> Write(UserIo& io, bool packets);
   // F_SETPIPE_SZ: rounded up to a power of two of pages. EBUSY when more is in it, EPERM when
-  // over the maximum. Returns the new capacity.
+  // over the maximum or when all pipes together get too large. Returns the new capacity.
   Result<uint64_t> SetCapacity(const CallContext& ctx, uint64_t bytes);
   uint64_t capacity() const;
   uint64_t available() const;  // FIONREAD
@@ -65,7 +76,7 @@ class Pipe {
   std::vector<std::byte> ring_ ABSL_GUARDED_BY(mutex_);
   size_t head_ ABSL_GUARDED_BY(mutex_) = 0;  // of the first byte
   size_t used_ ABSL_GUARDED_BY(mutex_) = 0;
-  uint64_t capacity_ ABSL_GUARDED_BY(mutex_) = kDefaultCapacity;
+  uint64_t capacity_ ABSL_GUARDED_BY(mutex_);
   std::deque<size_t> packets_ ABSL_GUARDED_BY(mutex_);  // sizes, from the front; see Read
   uint32_t readers_ ABSL_GUARDED_BY(mutex_) = 0, writers_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t reader_generation_ ABSL_GUARDED_BY(mutex_) = 0;
