@@ -244,9 +244,10 @@ int Main(int rounds) {
   std::printf("bare exitless loop  %8.0f ns\nSyscallService      %8.0f ns   %.2fx (target 2x)\n", x,
               v, v / x);
   const auto counters = exitless.platform().GetCounters();
+  const uint64_t calls = counters.exitless_calls + counters.exits_syscall;
   std::printf("%d rounds, %d dropped for steal; %llu of %llu calls answered exitless\n", rounds,
               dropped, static_cast<unsigned long long>(counters.exitless_calls),
-              static_cast<unsigned long long>(counters.exitless_calls + counters.exits_syscall));
+              static_cast<unsigned long long>(calls));
   return 0;
 }
 

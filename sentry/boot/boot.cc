@@ -67,7 +67,7 @@ class KernelSandbox final : public Sandbox {
     init.creds = MakeCredentials(config);
     init.fs = std::make_shared<FsContext>(mounts_->root(), mounts_->root(), config.umask);
     const CallContext ctx{.creds = init.creds};
-    const absl::Status entered = EnterDirectory(ctx, config, init.fs.get());
+    absl::Status entered = EnterDirectory(ctx, config, init.fs.get());
     if (!entered.ok()) return entered;
     absl::StatusOr<StandardStreams> streams =
         StandardStreams::Make(kernel_, devices_, std::move(config.streams));

@@ -128,7 +128,7 @@ Result<std::shared_ptr<FileSystem>> MountTree::MakeFileSystem(const CallContext&
   options.uid = ctx.creds->fsuid;
   options.gid = ctx.creds->fsgid;
   if (type == "devtmpfs") {
-    return std::shared_ptr<FileSystem>(TRY(MakeDevFs(std::move(options))));
+    return std::shared_ptr<FileSystem>(TRY(MakeDevFs(options)));
   }
   if (type != "tmpfs") return Errno::kNODEV;
   options.max_bytes = options_.memory_bytes / 2;

@@ -33,8 +33,8 @@ class SignalCharge {
   SignalCharge() = default;
   // EAGAIN when `*counter` has reached `limit`.
   static Result<SignalCharge> Take(uint64_t* counter, uint64_t limit);
-  SignalCharge(SignalCharge&& other) : counter_(std::exchange(other.counter_, nullptr)) {}
-  SignalCharge& operator=(SignalCharge&& other) {
+  SignalCharge(SignalCharge&& other) noexcept : counter_(std::exchange(other.counter_, nullptr)) {}
+  SignalCharge& operator=(SignalCharge&& other) noexcept {
     std::swap(counter_, other.counter_);
     return *this;
   }

@@ -198,7 +198,7 @@ std::vector<EpollFile::Event> EpollFile::Collect(size_t max) {
     absl::MutexLock ready_lock(&ready_mutex_);
     candidates.swap(ready_);
   }
-  const std::vector<Event> events = TakeLocked(max, &candidates, &keep, &used);
+  std::vector<Event> events = TakeLocked(max, &candidates, &keep, &used);
   absl::MutexLock ready_lock(&ready_mutex_);
   ready_.splice(ready_.begin(), candidates);
   for (Item* item : keep) {
