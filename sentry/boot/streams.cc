@@ -41,7 +41,7 @@ absl::StatusOr<StandardStreams> StandardStreams::Make(Kernel& kernel, DeviceRegi
   if (!notifier.ok()) return notifier.status();
   HostFileOptions options;
   options.notifier = std::move(*notifier);
-  options.memory = &kernel.platform().memory();
+  options.chunks = std::make_shared<ChunkCache>(&kernel.platform().memory());
 
   StandardStreams out;
   out.fds_ = std::make_shared<FdTable>();

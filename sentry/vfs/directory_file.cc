@@ -34,6 +34,7 @@ Result<void> DirectoryFile::ReadDir(const CallContext& ctx, EmitFn emit) {
   // Nothing can be in it any more, and not even the dots are (IS_DEADDIR of Linux).
   if (dentry() != nullptr && dentry()->unlinked()) return Errno::kNOENT;
   absl::MutexLock lock(&offset_mutex_);
+  TRY(Prepare(ctx));
   const int64_t start = offset_;
   if (!TRY(EmitDots(ctx, emit))) return Ok();
   int64_t position = offset_;

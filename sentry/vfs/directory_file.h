@@ -24,6 +24,12 @@ class DirectoryFile : public File {
   Result<void> Sync(const CallContext&, bool) override { return Ok(); }
 
  protected:
+  // Called before anything is emitted: file systems that have to ask somebody for the entries do it
+  // here, so that a service thread is sent away before and not after the dots.
+  virtual Result<void> Prepare(const CallContext& ctx) {
+    (void)ctx;
+    return Ok();
+  }
   // Emits entries from `position` (>= kFirstEntry) on, until emit returns false.
   virtual Result<void> ReadEntries(const CallContext& ctx, int64_t position, EmitFn emit) = 0;
 

@@ -10,6 +10,7 @@
 
 #include "gofer/server/testing_temp_tree.h"
 #include "gofer/server/tree.h"
+#include "platform/fake/fake_platform.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/testing/fixture.h"
 #include "sentry/vfs/vfs.h"
@@ -117,6 +118,7 @@ struct GoferFixture {
     return names;
   }
 
+  platform::FakePlatform platform;  // outlives the mappings of files
   gofer::TempTree host;
   std::shared_ptr<CountingClient> client;
   std::shared_ptr<MountNamespace> ns;

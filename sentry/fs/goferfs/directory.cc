@@ -16,8 +16,11 @@ class GoferDirectoryFile : public DirectoryFile {
       : DirectoryFile(flags), directory_(std::move(directory)) {}
 
  protected:
-  Result<void> ReadEntries(const CallContext& ctx, int64_t position, EmitFn emit) override {
+  Result<void> Prepare(const CallContext& ctx) override {
     if (listing_ == nullptr) listing_ = TRY(directory_->GetListing(ctx));
+    return Ok();
+  }
+  Result<void> ReadEntries(const CallContext&, int64_t position, EmitFn emit) override {
     for (auto i = static_cast<uint64_t>(position - kFirstEntry); i < listing_->entries.size();
          ++i) {
       const gofer::DirectoryEntry& entry = listing_->entries[i];

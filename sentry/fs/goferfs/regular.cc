@@ -161,8 +161,7 @@ Result<MappableRef> GoferRegular::GetMappable(const CallContext& ctx, std::strin
   if (pages_ == nullptr) {
     pages_ = std::make_shared<FdPages>(state_->options.chunks, false, device_, attr_.ino);
   }
-  pages_->Prepare(std::move(fd), std::move(name));
-  return MappableRef(pages_);
+  return pages_->Use(std::move(fd), std::move(name));
 }
 
 }  // namespace ringfence::sentry

@@ -16,11 +16,12 @@ class HostDescription : public Notifier::Listener {
   ~HostDescription() override;
 
   int fd() const { return fd_.get(); }
+  const UniqueFd& unique_fd() const { return fd_; }
   Kind kind() const { return kind_; }
   uint32_t file_type() const { return file_type_; }
   const std::string& name() const { return options_.name; }
   JobControl* job_control() const { return options_.job_control.get(); }
-  platform::GuestMemory* memory() const { return options_.memory; }
+  const std::shared_ptr<ChunkCache>& chunks() const { return options_.chunks; }
 
   // EAGAIN: would block, and the queue will be told when not. `offset` -1 is the file's own.
   Result<size_t> Read(const CallContext& ctx, UserIo& io, int64_t offset);

@@ -73,35 +73,29 @@ size_t ChunkCache::size() const {
   return chunks_.size();
 }
 
-void FdPages::Prepare(std::shared_ptr<const UniqueFd> fd, std::string name) {
+MappableRef FdPages::Use(std::shared_ptr<const UniqueFd> fd, std::string name) {
   absl::MutexLock lock(&mutex_);
-  fd_ = std::move(fd);
+  std::shared_ptr<const Held> held = held_.lock();
+  if (held == nullptr) {
+    held = std::make_shared<const Held>(Held{shared_from_this(), std::move(fd)});
+    held_ = held;
+  }
   name_ = std::move(name);
+  return MappableRef(std::move(held), this);
 }
 
 Result<FrameRun> FdPages::GetFrames(uint64_t page, uint64_t count, Access access) {
   if (access == Access::kWrite && !writable_) return Errno::kACCES;
-  std::shared_ptr<const UniqueFd> fd;
+  std::shared_ptr<const Held> held;
   {
     absl::MutexLock lock(&mutex_);
-    fd = fd_;
+    held = held_.lock();
   }
   struct stat host;
-  if (fd == nullptr || fstat(fd->get(), &host) != 0) return Errno::kIO;
+  if (held == nullptr || fstat(held->fd->get(), &host) != 0) return Errno::kIO;
   const uint64_t pages = (static_cast<uint64_t>(host.st_size) + kPageMask) >> kPageShift;
   if (page >= pages) return Errno::kFAULT;
-  return cache_->GetFrames(this, fd->get(), page, std::min(count, pages - page), writable_);
-}
-
-void FdPages::AddMapping(MemoryManager*, VirtRange, uint64_t) {
-  absl::MutexLock lock(&mutex_);
-  ++mappings_;
-}
-
-void FdPages::RemoveMapping(MemoryManager*, VirtRange, uint64_t) {
-  std::shared_ptr<const UniqueFd> dropped;
-  absl::MutexLock lock(&mutex_);
-  if (mappings_ != 0 && --mappings_ == 0) dropped = std::move(fd_);
+  return cache_->GetFrames(this, held->fd->get(), page, std::min(count, pages - page), writable_);
 }
 
 std::string FdPages::MappedName() const {

@@ -58,32 +58,37 @@ class ChunkCache {
   std::list<Key> used_ ABSL_GUARDED_BY(mutex_);  // the front was used last
 };
 
-class FdPages : public Mappable {
+class FdPages : public Mappable, public std::enable_shared_from_this<FdPages> {
  public:
   // `writable`: shared mappings may be written (the descriptor is open for it).
   FdPages(std::shared_ptr<ChunkCache> cache, bool writable, uint64_t device, uint64_t inode)
       : cache_(std::move(cache)), writable_(writable), device_(device), inode_(inode) {}
   ~FdPages() override { cache_->DropAll(this); }
 
-  // The descriptor to map from. Call before the object is given to mmap; it is held until the
-  // last mapping goes, so that faults never have to ask anybody for one.
-  void Prepare(std::shared_ptr<const UniqueFd> fd, std::string name);
+  // This object for mmap. What is returned, and so every mapping, holds a descriptor (`fd`, or the
+  // one that such references hold already), so that faults never have to ask anybody for one.
+  MappableRef Use(std::shared_ptr<const UniqueFd> fd, std::string name);
 
   Result<FrameRun> GetFrames(uint64_t page, uint64_t count, Access access) override;
-  void AddMapping(MemoryManager* mm, VirtRange range, uint64_t page) override;
-  void RemoveMapping(MemoryManager* mm, VirtRange range, uint64_t page) override;
+  // The host does not tell when its file shrinks: mappings are not looked for.
+  void AddMapping(MemoryManager*, VirtRange, uint64_t) override {}
+  void RemoveMapping(MemoryManager*, VirtRange, uint64_t) override {}
   std::string MappedName() const override;
   uint64_t DeviceId() const override { return device_; }
   uint64_t InodeNumber() const override { return inode_; }
 
  private:
+  // What the references from Use share.
+  struct Held {
+    std::shared_ptr<FdPages> pages;
+    std::shared_ptr<const UniqueFd> fd;
+  };
   const std::shared_ptr<ChunkCache> cache_;
   const bool writable_;
   const uint64_t device_, inode_;
   mutable absl::Mutex mutex_;
-  std::shared_ptr<const UniqueFd> fd_ ABSL_GUARDED_BY(mutex_);
+  std::weak_ptr<const Held> held_ ABSL_GUARDED_BY(mutex_);
   std::string name_ ABSL_GUARDED_BY(mutex_);
-  uint64_t mappings_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace ringfence::sentry

@@ -64,9 +64,12 @@ class HostInode : public Inode {
   }
   uint32_t type() const override { return description_->file_type(); }
   Result<FileRef> Open(const CallContext& ctx, uint32_t flags) override;
+  Result<MappableRef> GetMappable(std::string name);
 
  private:
   const DescriptionRef description_;
+  absl::Mutex mutex_;  // a leaf
+  std::shared_ptr<FdPages> pages_ ABSL_GUARDED_BY(mutex_);
 };
 
 class HostFile : public File {
@@ -107,6 +110,9 @@ class HostFile : public File {
   }
   Result<int64_t> Ioctl(const CallContext& ctx, MemoryManager& mm, uint32_t command,
                         uint64_t arg) override;
+  Result<MappableRef> GetMappable(const CallContext&, bool) override {
+    return inode_->GetMappable(AnonymousName());
+  }
   EventMask Poll() override {
     EventMask ready = description_->Poll();
     if (!readable()) ready &= ~(kEventIn | kEventRdHup);
@@ -146,6 +152,20 @@ Result<FileRef> HostInode::Open(const CallContext&, uint32_t flags) {
   if (have != O_RDWR && have != want) return Errno::kACCES;
   return FileRef(std::make_shared<HostFile>(
       description_, std::static_pointer_cast<HostInode>(shared_from_this()), flags));
+}
+
+Result<MappableRef> HostInode::GetMappable(std::string name) {
+  if (type() != S_IFREG || description_->chunks() == nullptr) return Errno::kNODEV;
+  struct stat host;
+  const int host_flags = fcntl(description_->fd(), F_GETFL);
+  if (host_flags < 0 || fstat(description_->fd(), &host) != 0) return LastHostErrno();
+  absl::MutexLock lock(&mutex_);
+  if (pages_ == nullptr) {
+    const bool writable = (host_flags & O_ACCMODE) == O_RDWR;
+    pages_ = std::make_shared<FdPages>(description_->chunks(), writable, host.st_dev, host.st_ino);
+  }
+  return pages_->Use(std::shared_ptr<const UniqueFd>(description_, &description_->unique_fd()),
+                     std::move(name));
 }
 
 Result<int64_t> HostFile::Ioctl(const CallContext& ctx, MemoryManager& mm, uint32_t command,

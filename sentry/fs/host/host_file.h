@@ -20,7 +20,7 @@
 #include <string>
 
 #include "platform/base/unique_fd.h"
-#include "platform/mem/guest_memory.h"
+#include "sentry/fs/host/fd_pages.h"
 #include "sentry/fs/host/notifier.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/job_control.h"
@@ -30,7 +30,7 @@ namespace ringfence::sentry {
 struct HostFileOptions {
   std::shared_ptr<Notifier> notifier;
   std::shared_ptr<JobControl> job_control;  // for terminals; null: ENOTTY for their job control
-  platform::GuestMemory* memory = nullptr;  // to map regular files; null: ENODEV
+  std::shared_ptr<ChunkCache> chunks;       // to map regular files; null: ENODEV
   std::string name;                         // of /proc/PID/fd links; "" = by kind
 };
 
