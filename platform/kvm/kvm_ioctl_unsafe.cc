@@ -215,6 +215,18 @@ Result<void> VmFd::AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool 
   return IoctlResult(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region);
 }
 
+Result<void> VmFd::ForgetTables() {
+  alignas(kPageSize) static std::byte page[kPageSize];
+  absl::MutexLock lock(&forget_mutex_);
+  kvm_userspace_memory_region region = {};
+  // SAFETY: static memory outlives the VM, and no page table of ours points there.
+  region.userspace_addr = reinterpret_cast<uint64_t>(page);
+  region.memory_size = kPageSize;
+  TRY(IoctlResult(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region));
+  region.memory_size = 0;
+  return IoctlResult(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region);
+}
+
 Result<VcpuFd> VmFd::CreateVcpu(unsigned index) {
   UniqueFd fd(Ioctl(fd_.get(), KVM_CREATE_VCPU, static_cast<long>(index)));
   if (!fd.valid()) return LastHostErrno();

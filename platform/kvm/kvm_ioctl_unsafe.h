@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "platform/api/arch_state.h"
 #include "platform/base/result.h"
 #include "platform/base/unique_fd.h"
@@ -71,13 +72,21 @@ class VmFd : public platform::SlotSink {
 
   // Any thread.
   Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) override;
+  // Shadow paging, until SetShadowPaging says otherwise: before guests run.
+  void SetShadowPaging(bool shadow) { shadow_paging_ = shadow; }
+  bool RemembersTables() const override { return shadow_paging_; }
+  // Deleting a memory slot makes KVM drop all shadow page tables (KVM_X86_QUIRK_SLOT_ZAP_ALL, which
+  // is on unless it is switched off): a slot of one page below guest memory comes and goes.
+  Result<void> ForgetTables() override;
   // KVM's number of the vCPU = `index`, each used once.
   Result<VcpuFd> CreateVcpu(unsigned index);
 
  private:
   UniqueFd fd_;
   size_t run_bytes_;
-  std::atomic<uint32_t> next_slot_{0};
+  std::atomic<uint32_t> next_slot_{1};  // 0 is ForgetTables'
+  bool shadow_paging_ = true;
+  absl::Mutex forget_mutex_;
 };
 
 class KvmDevice {

@@ -151,6 +151,7 @@ absl::Status KvmPlatform::Probe(const KvmOptions& options) {
         privileged ? "SYSCALL enters ring 0 on this host: a deprivileged trampoline is unsafe"
                    : "SYSCALL stays in ring 3 on this host: a privileged trampoline cannot work");
   }
+  vm_->SetShadowPaging(!privileged);
   image_->SetFlavour(host_.flavour);
   Result<void> prepared = image_->PrepareVcpu(0);
   if (!prepared.ok()) return SetupError("preparing a virtual CPU", prepared.error());

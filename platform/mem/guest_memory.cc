@@ -123,6 +123,36 @@ void GuestMemory::Ref(FrameRun run) {
   for (uint64_t i = first; i < first + run.count; ++i) AddReference(counts_[i]);
 }
 
+void GuestMemory::RetireTables(const std::vector<FrameRun>& tables) {
+  if (!sink_->RemembersTables()) {
+    for (const FrameRun& run : tables) Unref(run);
+    return;
+  }
+  std::vector<FrameRun> reusable;
+  {
+    absl::MutexLock lock(&tables_mutex_);
+    for (const FrameRun& run : tables) {
+      retired_tables_.push_back(run);
+      retired_count_ += run.count;
+    }
+    if (retired_count_ < kMaxRetiredTables) return;
+    reusable.swap(retired_tables_);
+    retired_count_ = 0;
+  }
+  forgotten_.fetch_add(1, std::memory_order_relaxed);
+  const Result<void> forgot = sink_->ForgetTables();
+  if (forgot.ok()) {
+    for (const FrameRun& run : reusable) Unref(run);
+    return;
+  }
+  // Better late than used twice: the next one tries again.
+  absl::MutexLock lock(&tables_mutex_);
+  for (const FrameRun& run : reusable) {
+    retired_tables_.push_back(run);
+    retired_count_ += run.count;
+  }
+}
+
 void GuestMemory::Unref(FrameRun run) {
   const uint64_t first = Index(run.first);
   const uint64_t end = first + run.count;
@@ -268,7 +298,8 @@ GuestMemory::Stats GuestMemory::GetStats() const {
           .committed_bytes = frames_->committed_blocks() * kHugePageSize,
           .file_chunks = chunks_in_use_,
           .slots = slots_,
-          .invalidations = notifications_.load(std::memory_order_relaxed)};
+          .invalidations = notifications_.load(std::memory_order_relaxed),
+          .forgotten = forgotten_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace ringfence::platform

@@ -58,6 +58,11 @@ class SlotSink {
   // them is the sink's business.
   // Guest-physical [phys, phys + bytes) is backed by host memory at `host`. ENOMEM, ENOSPC.
   virtual Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) = 0;
+  // Rule 4. Does the hypervisor keep what it derived from a guest page table (shadow paging)? Then
+  // ForgetTables makes it drop all of that. Any thread, no lock of GuestMemory held. ENOMEM: it may
+  // not have.
+  virtual bool RemembersTables() const { return false; }
+  virtual Result<void> ForgetTables() { return Ok(); }
 };
 
 class GuestMemory {
@@ -104,6 +109,13 @@ class GuestMemory {
   // Contents survive. Cost: 2 us idle, 50 us and more while vCPUs run, so pass whole ranges.
   void Invalidate(FrameRun run);
 
+  // Rule 4: takes over the references of frames that were page tables and that no root reaches any
+  // more. Shadow paging remembers what a table pointed to for as long as it likes, also when the
+  // frame is a table of somebody else by then; so there they are not used again before
+  // ForgetTables, which is called when kMaxRetiredTables have come together.
+  void RetireTables(const std::vector<FrameRun>& tables);
+  static constexpr uint64_t kMaxRetiredTables = 1024;
+
   // For the vCPU code. While Invalidate runs, KVM may fail to page in a frame (KVM_RUN: EFAULT).
   // Read the generation before KVM_RUN; if it then fails with EFAULT and InvalidatedSince says
   // true, enter again without counting the failure.
@@ -122,6 +134,7 @@ class GuestMemory {
     uint64_t file_chunks;
     uint64_t slots;
     uint64_t invalidations;  // host calls made for rule 2
+    uint64_t forgotten;      // calls of ForgetTables
   };
   Stats GetStats() const;
   bool huge_guest_entries() const { return options_.huge_guest_entries; }
@@ -154,6 +167,11 @@ class GuestMemory {
   std::atomic<uint64_t> invalidations_begun_{0};
   std::atomic<uint64_t> invalidations_done_{0};
   std::atomic<uint64_t> notifications_{0};
+
+  absl::Mutex tables_mutex_;  // leaf
+  std::vector<FrameRun> retired_tables_ ABSL_GUARDED_BY(tables_mutex_);
+  uint64_t retired_count_ ABSL_GUARDED_BY(tables_mutex_) = 0;
+  std::atomic<uint64_t> forgotten_{0};
 
   mutable absl::Mutex mutex_;
   std::optional<FrameAllocator> frames_ ABSL_GUARDED_BY(mutex_);

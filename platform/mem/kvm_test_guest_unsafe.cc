@@ -92,6 +92,17 @@ Result<void> TestGuest::AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, 
   return Ok();
 }
 
+Result<void> TestGuest::ForgetTables() {
+  alignas(kPageSize) static std::byte page[kPageSize];
+  kvm_userspace_memory_region region{};
+  region.userspace_addr = reinterpret_cast<uint64_t>(page);
+  for (const uint64_t bytes : {kPageSize, uint64_t{0}}) {  // a slot comes and goes
+    region.memory_size = bytes;
+    if (ioctl(vm_.get(), KVM_SET_USER_MEMORY_REGION, &region) != 0) return LastHostErrno();
+  }
+  return Ok();
+}
+
 void TestGuest::MakeKernelPart() {
   for (Frame* f : {&code_, &kernel_table_, &descriptors_, &idt_, &stubs_, &stack_}) *f = NewFrame();
   const Frame directory = NewFrame(), table = NewFrame();

@@ -24,6 +24,8 @@ class TestGuest : public SlotSink {
   ~TestGuest() override;
 
   Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) override;
+  bool RemembersTables() const override { return true; }
+  Result<void> ForgetTables() override;
 
   GuestMemory& memory() { return *memory_; }
   // An address space with the code page at kCode and the shared ring-0 part.
@@ -68,7 +70,7 @@ class TestGuest : public SlotSink {
   T* At(Frame frame, uint64_t offset);
 
   UniqueFd kvm_, vm_, vcpu_;
-  uint32_t next_slot_ = 0;
+  uint32_t next_slot_ = 1;  // 0 is for ForgetTables
   kvm_run* run_ = nullptr;
   size_t run_bytes_ = 0;
   std::unique_ptr<GuestMemory> memory_;

@@ -29,7 +29,7 @@ struct PageTable::Removal {
   void Finish() {
     batch.Flush();
     for (const FrameRun& run : leaves) dropped(run);
-    for (const FrameRun& run : tables) space->memory_->Unref(run);
+    space->memory_->RetireTables(tables);
     leaves.clear();
     tables.clear();
   }

@@ -21,6 +21,7 @@ std::string StatisticsJson(const Statistics& statistics) {
       {"anonymous_bytes", statistics.memory.anonymous_bytes},
       {"file_chunks", statistics.memory.file_chunks},
       {"invalidations", statistics.memory.invalidations},
+      {"tables_forgotten", statistics.memory.forgotten},
   };
   return json.dump(2) + "\n";
 }
