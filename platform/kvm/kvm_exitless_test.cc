@@ -54,6 +54,22 @@ uint64_t RunToEnd(Context& context, TestGuest& guest, ArchState& state) {
   }
 }
 
+// A guest whose calls `adder` answers from the service thread.
+struct ExitlessGuest {
+  explicit ExitlessGuest(const Code& code) : guest(platform.get()) {
+    guest.SetCode(code);
+    context = MUST(platform->NewContext());  // tests have memory
+    context->SetService(&adder);
+  }
+  uint64_t Run(ArchState& state) { return RunToEnd(*context, guest, state); }
+
+  std::unique_ptr<platform::Platform> platform =
+      NewTestPlatform({.exitless = platform::ExitlessMode::kOn});
+  TestGuest guest;
+  Adder adder;
+  std::unique_ptr<Context> context;
+};
+
 ArchState SumState(const TestGuest& guest, uint64_t rounds) {
   ArchState state = guest.Start();
   state.rdi = 1;
@@ -67,89 +83,66 @@ ArchState SumState(const TestGuest& guest, uint64_t rounds) {
 }
 
 TEST_CASE("calls are answered without an exit and each exactly once") {
-  auto platform = NewTestPlatform({.exitless = platform::ExitlessMode::kOn});
-  TestGuest guest(platform.get());
-  guest.SetCode(SumLoop());
-  Adder adder;
-  auto context = MUST(platform->NewContext());  // tests have memory
-  context->SetService(&adder);
-  ArchState state = SumState(guest, 50000);
-  const uint64_t exits = RunToEnd(*context, guest, state);
+  ExitlessGuest f(SumLoop());
+  ArchState state = SumState(f.guest, 50000);
+  const uint64_t exits = f.Run(state);
   CHECK(state.rbx == 50000 * 21);
-  CHECK(adder.calls + exits == 50000);
-  CHECK(adder.calls > 0);  // how many depends on who else wants the CPUs
-  CHECK(adder.overlaps == 0);
-  CHECK(platform->GetCounters().exitless_calls == adder.calls);
-  context.reset();
+  CHECK(f.adder.calls + exits == 50000);
+  CHECK(f.adder.calls > 0);  // how many depends on who else wants the CPUs
+  CHECK(f.adder.overlaps == 0);
+  CHECK(f.platform->GetCounters().exitless_calls == f.adder.calls);
 }
 
 TEST_CASE("kicks while calls are in every state of progress lose and double nothing") {
-  auto platform = NewTestPlatform({.exitless = platform::ExitlessMode::kOn});
-  TestGuest guest(platform.get());
-  guest.SetCode(SumLoop());
-  Adder adder;
-  auto context = MUST(platform->NewContext());  // tests have memory
-  context->SetService(&adder);
+  ExitlessGuest f(SumLoop());
   std::atomic<bool> stop{false};
   std::thread kicker([&] {
     unsigned seed = 1;
     while (!stop) {
-      context->Interrupt();
+      f.context->Interrupt();
       std::this_thread::sleep_for(std::chrono::microseconds(rand_r(&seed) % 100));
     }
   });
-  ArchState state = SumState(guest, 20000);
-  const uint64_t exits = RunToEnd(*context, guest, state);
+  ArchState state = SumState(f.guest, 20000);
+  const uint64_t exits = f.Run(state);
   stop = true;
   kicker.join();
   CHECK(state.rbx == 20000 * 21);
-  CHECK(adder.calls + exits == 20000);
-  CHECK(adder.overlaps == 0);
-  context.reset();
+  CHECK(f.adder.calls + exits == 20000);
+  CHECK(f.adder.overlaps == 0);
 }
 
 TEST_CASE("a kick during a long answer waits for it and keeps its result") {
-  auto platform = NewTestPlatform({.exitless = platform::ExitlessMode::kOn});
-  TestGuest guest(platform.get());
-  guest.SetCode(SumLoop());
-  Adder adder;
-  auto context = MUST(platform->NewContext());  // tests have memory
-  context->SetService(&adder);
-  ArchState state = SumState(guest, 2000);
-  RunToEnd(*context, guest, state);  // the service thread is awake now
-  adder.calls = 0;
-  adder.delay_us = 2000;
-  state = SumState(guest, 50);
+  ExitlessGuest f(SumLoop());
+  ArchState state = SumState(f.guest, 2000);
+  f.Run(state);  // the service thread is awake now
+  f.adder.calls = 0;
+  f.adder.delay_us = 2000;
+  state = SumState(f.guest, 50);
   std::atomic<bool> stop{false};
   std::thread kicker([&] {
     while (!stop) {
-      context->Interrupt();
+      f.context->Interrupt();
       std::this_thread::sleep_for(std::chrono::microseconds(700));
     }
   });
-  const uint64_t exits = RunToEnd(*context, guest, state);
+  const uint64_t exits = f.Run(state);
   stop = true;
   kicker.join();
   CHECK(state.rbx == 50 * 21);
-  CHECK(adder.calls + exits == 50);
-  context.reset();
+  CHECK(f.adder.calls + exits == 50);
 }
 
 TEST_CASE("a call that the service thread cannot answer exits with its registers") {
-  auto platform = NewTestPlatform({.exitless = platform::ExitlessMode::kOn});
-  TestGuest guest(platform.get());
   // L: mov eax, 39; syscall; mov eax, 1; syscall; dec r15; jnz L; mov eax, 60; syscall
-  guest.SetCode(Code()({0xb8, 39, 0, 0, 0})({0x0f, 0x05})({0xb8, 1, 0, 0, 0})({0x0f, 0x05})(
+  ExitlessGuest f(Code()({0xb8, 39, 0, 0, 0})({0x0f, 0x05})({0xb8, 1, 0, 0, 0})({0x0f, 0x05})(
       {0x49, 0xff, 0xcf})({0x75, 0xed})({0xb8, 60, 0, 0, 0})({0x0f, 0x05}));
-  Adder adder;
-  auto context = MUST(platform->NewContext());  // tests have memory
-  context->SetService(&adder);
   // On a busy machine the service thread may not get a CPU for a while.
-  for (int round = 0; round < 50 && platform->GetCounters().exitless_punts == 0; ++round) {
-    ArchState state = SumState(guest, 2000);
+  for (int round = 0; round < 50 && f.platform->GetCounters().exitless_punts == 0; ++round) {
+    ArchState state = SumState(f.guest, 2000);
     uint64_t ones = 0;
     for (;;) {
-      const Exit exit = context->Switch(*guest.space, state, {});
+      const Exit exit = f.context->Switch(*f.guest.space, state, {});
       REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
       if (state.orig_rax == 60) break;
       if (state.orig_rax == 1) {
@@ -162,30 +155,23 @@ TEST_CASE("a call that the service thread cannot answer exits with its registers
     }
     CHECK(ones == 2000);
   }
-  CHECK(platform->GetCounters().exitless_punts > 0);
-  context.reset();
+  CHECK(f.platform->GetCounters().exitless_punts > 0);
 }
 
 TEST_CASE("the service thread parks when calls stop, and mode off has none") {
-  auto platform = NewTestPlatform({.exitless = platform::ExitlessMode::kOn});
-  TestGuest guest(platform.get());
-  guest.SetCode(SumLoop());
-  Adder adder;
-  auto context = MUST(platform->NewContext());  // tests have memory
-  context->SetService(&adder);
-  ArchState state = SumState(guest, 2000);
-  RunToEnd(*context, guest, state);
+  ExitlessGuest f(SumLoop());
+  ArchState state = SumState(f.guest, 2000);
+  f.Run(state);
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  const uint64_t spun = platform->GetCounters().spin_ns;
+  const uint64_t spun = f.platform->GetCounters().spin_ns;
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  CHECK(platform->GetCounters().spin_ns == spun);
-  context.reset();
+  CHECK(f.platform->GetCounters().spin_ns == spun);
 
   auto off = NewTestPlatform({.exitless = platform::ExitlessMode::kOff});
   TestGuest other(off.get());
   other.SetCode(SumLoop());
   auto plain = MUST(off->NewContext());  // tests have memory
-  plain->SetService(&adder);
+  plain->SetService(&f.adder);
   state = SumState(other, 500);
   CHECK(RunToEnd(*plain, other, state) == 500);
   CHECK(off->GetCounters().exitless_calls == 0);

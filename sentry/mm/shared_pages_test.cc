@@ -37,6 +37,16 @@ struct Fixture {
   }
 };
 
+// Private memory at 0x10000000.
+void MapFourPages(MemoryManager& mm) {
+  MapRequest request;
+  request.addr = VirtAddr(0x10000000);
+  request.fixed = true;
+  request.length = 4 * kPageSize;
+  request.prot = Prot::RW();
+  REQUIRE(mm.Map(request).ok());
+}
+
 TEST_CASE("bytes written are read back, holes are zero") {
   Fixture f;
   CHECK(*f.Write(5000, "hello") == 5);
@@ -168,12 +178,7 @@ TEST_CASE("a mapping of a store with whole blocks gets 2 MiB pages") {
 TEST_CASE("guest memory as source and target, in pieces and with faults") {
   Fixture f;
   auto mm = *MemoryManager::Create(&f.platform);
-  MapRequest request;
-  request.addr = VirtAddr(0x10000000);
-  request.fixed = true;
-  request.length = 4 * kPageSize;
-  request.prot = Prot::RW();
-  REQUIRE(mm->Map(request).ok());
+  MapFourPages(*mm);
   REQUIRE(mm->CopyOut(VirtAddr(0x10000ffe), "abcdef", 6).ok());
   UserIo out(mm.get(), {{VirtAddr(0x10000ffe), 3}, {VirtAddr(0), 0}, {VirtAddr(0x10001001), 3}});
   CHECK(out.remaining() == 6);
@@ -193,12 +198,7 @@ TEST_CASE("guest memory as source and target, in pieces and with faults") {
 TEST_CASE("pinned pages stay while the mapping goes") {
   Fixture f;
   auto mm = *MemoryManager::Create(&f.platform);
-  MapRequest request;
-  request.addr = VirtAddr(0x10000000);
-  request.fixed = true;
-  request.length = 4 * kPageSize;
-  request.prot = Prot::RW();
-  REQUIRE(mm->Map(request).ok());
+  MapFourPages(*mm);
   auto pinned = mm->Pin(VirtAddr(0x10000100), 3 * kPageSize, Access::kWrite);
   REQUIRE(pinned.ok());
   CHECK((*pinned)->bytes() == 3 * kPageSize);
@@ -221,12 +221,7 @@ TEST_CASE("pinned pages stay while the mapping goes") {
 TEST_CASE("Direct hands out the pages of all segments") {
   Fixture f;
   auto mm = *MemoryManager::Create(&f.platform);
-  MapRequest request;
-  request.addr = VirtAddr(0x10000000);
-  request.fixed = true;
-  request.length = 4 * kPageSize;
-  request.prot = Prot::RW();
-  REQUIRE(mm->Map(request).ok());
+  MapFourPages(*mm);
   UserIo io(mm.get(), {{VirtAddr(0x10000000), 10}, {VirtAddr(0x10001ff0), 0x20}});
   auto moved = io.Direct(100, Access::kWrite, [](absl::Span<const struct iovec> v) {
     size_t n = 0;
