@@ -13,6 +13,8 @@ using platform::Leaf;
 // Pages that one fault on anonymous memory fills: few enough not to waste, many enough that the
 // cost of an exit is shared.
 constexpr uint64_t kAnonymousWindow = 16 * kPageSize;
+// The same for private copies of a file's pages.
+constexpr uint64_t kCopyWindow = 16 * kPageSize;
 
 bool Allows(const Vma& vma, Access access) {
   switch (access) {
@@ -161,18 +163,26 @@ FaultResult MemoryManagerImpl::ObjectLocked(const Vma& vma, VirtAddr addr) {
   return end.error() == Errno::kNOMEM ? FaultResult::kOutOfMemory : FaultResult::kBusError;
 }
 
+// Private copies of the pages of `range`, as many as the object gives at once: at least `wanted`.
+Result<void> MemoryManagerImpl::MapCopiesLocked(const Vma& vma, VirtRange range, uint64_t wanted) {
+  const FrameRun source =
+      TRY(vma.object->GetFrames(vma.PageAt(range.start), range.pages(), Access::kRead));
+  Result<FrameRun> copy = Errno::kFAULT;
+  if (source.count >= wanted) copy = CopyRunLocked(source);
+  memory_->Unref(source);
+  return MapRunLocked(range.start, TRY(std::move(copy)), {.prot = vma.LeafProt()});
+}
+
+// A first write to private memory of a file. Neighbours are likely to be written too (the data
+// segment of a program), and a copy costs a tenth of a fault.
 FaultResult MemoryManagerImpl::CopyFromObjectLocked(const Vma& vma, VirtAddr addr) {
-  auto source = vma.object->GetFrames(vma.PageAt(addr), 1, Access::kRead);
-  if (!source.ok()) {
-    return source.error() == Errno::kNOMEM ? FaultResult::kOutOfMemory : FaultResult::kBusError;
-  }
-  auto copy = CopyRunLocked(*source);
-  memory_->Unref(*source);
-  if (!copy.ok()) {
-    return copy.error() == Errno::kNOMEM ? FaultResult::kOutOfMemory : FaultResult::kBusError;
-  }
-  return MapRunLocked(addr, *copy, {.prot = vma.LeafProt()}).ok() ? FaultResult::kHandled
-                                                                  : FaultResult::kOutOfMemory;
+  const VirtRange page{addr, VirtAddr(addr.value() + kPageSize)};
+  const VirtRange hole = HoleAroundLocked(addr, vma.Clip(AlignedWindow(addr, kCopyWindow)));
+  const uint64_t wanted = ((addr.value() - hole.start.value()) >> kPageShift) + 1;
+  if (hole.pages() > 1 && MapCopiesLocked(vma, hole, wanted).ok()) return FaultResult::kHandled;
+  const Result<void> mapped = MapCopiesLocked(vma, page, 1);
+  if (mapped.ok()) return FaultResult::kHandled;
+  return mapped.error() == Errno::kNOMEM ? FaultResult::kOutOfMemory : FaultResult::kBusError;
 }
 
 const Vma* MemoryManagerImpl::GrowStackLocked(VirtAddr addr) {

@@ -109,6 +109,8 @@ class MemoryManagerImpl final : public MemoryManager {
   Result<VirtAddr> MapObjectRunLocked(const Vma& vma, VirtAddr addr, VirtAddr limit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool TryHugeLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<void> MapCopiesLocked(const Vma& vma, VirtRange range, uint64_t wanted)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Extends the stack VMA above `addr` down to it.
   const Vma* GrowStackLocked(VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Faults a range in; errors of the first page that cannot be.
