@@ -1,6 +1,6 @@
 // DirectoryFile: an open directory. Positions 0 and 1 are "." and ".."; file systems supply the
-// entries from kFirstEntry on, at positions of their choice that grow and stay valid while the
-// directory changes (getdents64(2), telldir(3)).
+// entries from kFirstEntry on, at positions of their choice that stay valid while the directory
+// changes (getdents64(2), telldir(3)).
 #ifndef RINGFENCE_SENTRY_VFS_DIRECTORY_FILE_H_
 #define RINGFENCE_SENTRY_VFS_DIRECTORY_FILE_H_
 
