@@ -22,6 +22,7 @@ TEST_CASE("one JSON object with a number for each name") {
   statistics.memory.anonymous_bytes = 12;
   statistics.memory.file_chunks = 13;
   statistics.memory.invalidations = ~uint64_t{0};
+  statistics.memory.forgotten = 14;
   const std::string text = StatisticsJson(statistics);
   CHECK(text.back() == '\n');
   const nlohmann::json json = nlohmann::json::parse(text);
@@ -32,7 +33,7 @@ TEST_CASE("one JSON object with a number for each name") {
       {"exitless_calls", 7},  {"exitless_punts", 8},
       {"kicks", 9},           {"vcpu_handovers", 10},
       {"spin_ns", 11},        {"anonymous_bytes", 12},
-      {"file_chunks", 13},    {"invalidations", ~uint64_t{0}},
+      {"file_chunks", 13},    {"tables_forgotten", 14},    {"invalidations", ~uint64_t{0}},
   };
   CHECK(json == want);
 }

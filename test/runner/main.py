@@ -17,7 +17,7 @@ import unit
 
 PARTS = ("quick", "long", "lab")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-CLI_TARGET = "//runtime/main:ringfence"
+_STARTED = time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 def arguments():
@@ -42,12 +42,11 @@ def build(out):
                    log)
         return False
     binary = os.path.join(ROOT, "bazel-bin/runtime/main/ringfence")
-    if os.path.exists(binary):
-        os.makedirs(os.path.join(ROOT, "out"), exist_ok=True)
-        target = os.path.join(ROOT, "out/ringfence")
-        shutil.copyfile(binary, target + ".new")
-        os.chmod(target + ".new", 0o755)
-        os.replace(target + ".new", target)
+    os.makedirs(os.path.join(ROOT, "out"), exist_ok=True)
+    target = os.path.join(ROOT, "out/ringfence")
+    shutil.copyfile(binary, target + ".new")
+    os.chmod(target + ".new", 0o755)
+    os.replace(target + ".new", target)
     out.note("built in %.0f s" % (time.monotonic() - began))
     return True
 
@@ -60,6 +59,7 @@ def selected(options, name, part):
 
 def environment(kind):
     return dict(os.environ, HOST_KIND=kind, RINGFENCE_ROOT=ROOT,
+                RINGFENCE_SINCE=str(_STARTED),
                 RINGFENCE=os.path.join(ROOT, "out/ringfence"),
                 RINGFENCE_BIN=os.path.join(ROOT, "bazel-bin"))
 
