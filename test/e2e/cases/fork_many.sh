@@ -1,3 +1,4 @@
+# part: long
 # timeout: 120
 i=0; while [ $i -lt 200 ]; do /bin/busybox true; i=$((i+1)); done; echo $i
 i=0; while [ $i -lt 100 ]; do x=$(echo $i); i=$((i+1)); done; echo $x

@@ -1,3 +1,4 @@
+# part: long
 # timeout: 240
 awk 'BEGIN { for (i = 0; i < 200000; i++) { x = (x * 1103515245 + 12345) % 2147483648; print x } }' > n
 sort -n n | sha256sum; sort -u n | wc -l; sort -rn n | head -3
