@@ -19,6 +19,11 @@ struct CallContext {
   // Who calls, as numbers of the root pid namespace: /proc/self, controlling terminals. 0: nobody
   // (boot, tests). The kernel finds its Task by them.
   int32_t tgid = 0, tid = 0;
+  // RLIMIT_FSIZE of the caller: no write, truncate or fallocate of a regular file goes beyond it
+  // (EFBIG; the system call layer adds SIGXFSZ).
+  uint64_t file_size_limit = ~uint64_t{0};
+  // RWF_APPEND: this write goes to the end of the file, wherever the caller said.
+  bool append = false;
 
   // Call before the first side effect of anything that may take long.
   Result<void> RequireBlocking() const {

@@ -108,6 +108,14 @@ SystemSnapshot ProcessSource::System() const {
   return out;
 }
 
+void ProcessSource::SetComm(int32_t tid, std::string_view name) const {
+  if (const TaskRef task = kernel_->FindTask(tid)) task->SetComm(name);
+}
+
+void ProcessSource::SetOomScoreAdjust(int32_t tid, int32_t value) const {
+  if (const TaskRef task = kernel_->FindTask(tid)) task->group().oom_score_adj.store(value);
+}
+
 std::vector<MountNamespace::MountInfo> ProcessSource::Mounts(const FsContext& fs) const {
   return mounts_ == nullptr ? std::vector<MountNamespace::MountInfo>() : mounts_->List(fs.root());
 }

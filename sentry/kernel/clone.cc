@@ -39,6 +39,8 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
   child.fs = (flags & kCloneFs) != 0 ? fs_ : fs_->Clone();
   child.creds = creds();
   child.comm = comm();
+  child.settings = settings();
+  child.settings.default_timer_slack_ns = child.settings.timer_slack_ns;
   child.mask = signal_mask();
   // The alternative stack of another task in the same memory is not ours to run on.
   if ((flags & (kCloneVm | kCloneVfork)) != kCloneVm) child.alt_stack = alt_stack_;
@@ -85,6 +87,8 @@ void Task::AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const Clo
   child.dumpable.store(group_->dumpable.load());
   child.oom_score_adj.store(group_->oom_score_adj.load());
   child.nice.store(group_->nice.load());
+  child.file_size_limit.store(group_->file_size_limit.load());
+  child.membarrier_registered.store(group_->membarrier_registered.load());
   kernel_->groups_[child.tgid_] = child.shared_from_this();
 }
 

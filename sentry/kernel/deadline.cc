@@ -13,6 +13,7 @@ int64_t HostNow(clockid_t clock) {
 
 int64_t MonotonicNow() { return HostNow(CLOCK_MONOTONIC); }
 int64_t RealtimeNow() { return HostNow(CLOCK_REALTIME); }
+int64_t BoottimeNow() { return HostNow(CLOCK_BOOTTIME); }
 
 Result<int64_t> ToNanos(const Timespec& ts) {
   if (ts.sec < 0 || ts.nsec < 0 || ts.nsec >= kNanosPerSecond) return Errno::kINVAL;

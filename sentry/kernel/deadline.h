@@ -17,6 +17,7 @@ inline constexpr int64_t kNanosPerSecond = 1'000'000'000;
 
 int64_t MonotonicNow();  // ns
 int64_t RealtimeNow();   // ns since the epoch
+int64_t BoottimeNow();   // ns, with the time asleep
 
 // Nanoseconds of a timespec, saturating; EINVAL when sec < 0 or nsec is not in [0, 1e9).
 Result<int64_t> ToNanos(const Timespec& ts);

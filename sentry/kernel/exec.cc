@@ -26,7 +26,8 @@ Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const Cal
   Program program;
   const ExecCredentials credentials = TRY(CredentialsAfterExec(ctx, *args.file));
   program.creds = credentials.creds;
-  program.mm = TRY(MemoryManager::Create(&kernel.platform()));
+  program.secure = credentials.secure;
+  program.mm = TRY(MemoryManager::Create(&kernel.platform(), {.randomize = args.randomize}));
   program.mm->SetLimits(limits);
   const auto open = [&ctx, &fs](std::string_view path) -> Result<FileRef> {
     return OpenProgram(ctx, PathBase{&fs, nullptr}, path);
@@ -42,7 +43,7 @@ Result<ExecTransaction::Program> ExecTransaction::Load(Kernel& kernel, const Cal
       .mm = program.mm.get(),
       .vdso = kernel.options().vdso,
       .secure = credentials.secure,
-      .randomize = true,
+      .randomize = args.randomize,
       .stack_limit = limits.stack,
       .point_of_no_return = point_of_no_return,
   };
@@ -107,9 +108,10 @@ void ExecTransaction::Commit(Task& task, Program program) {
   task.group_->timers().DeletePosixTimers();
   if (task.fds_.use_count() > 1) task.SetFds(task.fds_->Clone());
   task.fds_->CloseOnExec();
+  task.group_->membarrier_registered.store(false);
+  task.group_->dumpable.store(program.secure ? 0 : 1);
   task.SetCreds(std::move(program.creds));
   task.SetComm(program.image.comm);
-  task.group_->dumpable.store(1);
   task.restart_ = nullptr;
   task.arch_ = program.image.entry;
   task.context_->LoadFpu(platform::InitialFpuState());

@@ -18,8 +18,8 @@ constexpr int kCapSysResource = 24;
 
 Kernel::Kernel(Options options)
     : options_(std::move(options)),
-      boot_time_ns_(MonotonicNow()),
-      boot_realtime_ns_(RealtimeNow()),
+      boot_time_ns_(MonotonicNow() - BoottimeNow()),
+      boot_realtime_ns_(RealtimeNow() - BoottimeNow()),
       hostname_(options_.hostname),
       domainname_(options_.domainname) {}
 
@@ -157,6 +157,7 @@ void Kernel::RegisterInit(const TaskRef& task, const InitArgs& args) {
   absl::MutexLock lock(&task_tree_mutex);
   ThreadGroup& group = task->group();
   group.limits_ = args.limits;
+  group.file_size_limit.store(args.limits.Get(Resource::kFsize).cur);
   group.actions_ = std::make_shared<SignalActions>();
   group.immune_ = options_.protect_init;
   group.execed_ = true;

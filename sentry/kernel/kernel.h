@@ -51,6 +51,7 @@ class Kernel {
     MemoryManagerRef mm;
     CredentialsRef creds;
     LoadedImage image;
+    bool secure = false;  // runs with other rights than its caller's (AT_SECURE)
   };
 
   struct Options {
@@ -78,8 +79,10 @@ class Kernel {
   const Options& options() const { return options_; }
   FutexManager& futexes() { return futexes_; }
   TimerQueue& timers() { return timers_; }
-  int64_t boot_time_ns() const { return boot_time_ns_; }          // monotonic at start (uptime)
-  int64_t boot_realtime_ns() const { return boot_realtime_ns_; }  // btime of /proc/stat
+  // The machine's start, which CLOCK_BOOTTIME counts from, by the other clocks: for uptime, the
+  // start times of /proc/PID/stat, and btime of /proc/stat.
+  int64_t boot_time_ns() const { return boot_time_ns_; }
+  int64_t boot_realtime_ns() const { return boot_realtime_ns_; }
   void Log(std::string_view line) const;
 
   // UTS names: sethostname(2), uname(2).

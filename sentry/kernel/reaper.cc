@@ -14,9 +14,7 @@ ChildCode CodeOf(int32_t wait_status) {
   return {(wait_status & 0x80) != 0 ? kCldDumped : kCldKilled, sig};
 }
 
-int32_t Reaper::StatusLocked(const ThreadGroup& group) {
-  return group.exiting_ ? group.exit_status_ : group.leader_->exit_status_;
-}
+int32_t Reaper::StatusLocked(const ThreadGroup& group) { return group.exit_status_; }
 
 SigInfo Reaper::ChildInfoLocked(ThreadGroup& group, SigNo sig, int32_t code, int32_t status) {
   constexpr int64_t kNanosPerTick = kNanosPerSecond / 100;  // USER_HZ

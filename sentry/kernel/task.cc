@@ -33,6 +33,7 @@ Task::Task(Init init)
       fs_(std::move(init.fs)),
       creds_(std::move(init.creds)),
       comm_(std::move(init.comm)),
+      settings_(std::move(init.settings)),
       mask_(init.mask) {
   if (context_ != nullptr && kernel_->options().exitless) context_->SetService(this);
 }
@@ -66,9 +67,35 @@ std::string Task::comm() const {
   return comm_;
 }
 
+CallContext Task::call_context() const {
+  CallContext ctx{creds(), true, tgid(), tid()};
+  ctx.file_size_limit = group_->file_size_limit.load(std::memory_order_relaxed);
+  return ctx;
+}
+
 void Task::SetCreds(CredentialsRef creds) {
+  const CredentialsRef old = this->creds();
+  const bool more_private = old->euid != creds->euid || old->egid != creds->egid ||
+                            old->fsuid != creds->fsuid || old->fsgid != creds->fsgid ||
+                            (creds->permitted & ~old->permitted) != 0;
+  if (more_private) {
+    // What the process knew under its old identity is not for the new one's peers
+    // (PR_SET_DUMPABLE, PR_SET_PDEATHSIG of prctl(2)).
+    group_->dumpable.store(0);
+    SetParentDeathSignal(SigNo::kNone);
+  }
   absl::MutexLock lock(&mutex_);
   creds_.swap(creds);
+}
+
+Task::Settings Task::settings() const {
+  absl::MutexLock lock(&mutex_);
+  return settings_;
+}
+
+void Task::SetSettings(Settings settings) {
+  absl::MutexLock lock(&mutex_);
+  settings_ = std::move(settings);
 }
 
 void Task::SetComm(std::string_view comm) {

@@ -71,6 +71,7 @@ struct ExecArgs {
   std::string path;      // as given: AT_EXECFN and what an interpreter script is told
   std::string exe_path;  // absolute, for /proc/PID/exe; empty: the path of `file`
   std::vector<std::string> argv, envp;
+  bool randomize = true;  // of addresses; off for personality(ADDR_NO_RANDOMIZE)
 };
 
 // Tells the parent of a vfork that its child has left the parent's memory.
@@ -97,6 +98,15 @@ class TaskWaiter : public WaitEntry {
 
 class Task final : public platform::SyscallService, public std::enable_shared_from_this<Task> {
  public:
+  // What a thread asks for and is told again, mostly without other effect. Inherited by children,
+  // kept over execve.
+  struct Settings {
+    uint64_t timer_slack_ns = 50000, default_timer_slack_ns = 50000;  // prctl(PR_SET_TIMERSLACK)
+    int policy = 0;                 // SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
+    uint32_t personality = 0;       // personality(2)
+    std::vector<uint8_t> affinity;  // a mask by bytes; empty: all CPUs
+  };
+
   // What a new task starts with; Kernel and Clone make them.
   struct Init {
     Kernel* kernel = nullptr;
@@ -110,6 +120,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
     std::shared_ptr<FsContext> fs;
     CredentialsRef creds;
     std::string comm;
+    Settings settings;
     SigSet mask;
     SigAltStack alt_stack;
     VirtAddr clear_child_tid, set_child_tid;
@@ -132,7 +143,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   MemoryManager& mm() { return *mm_; }
   FdTable& fds() { return *fds_; }
   FsContext& fs() { return *fs_; }
-  CallContext call_context() const { return CallContext{creds(), true, tgid(), tid()}; }
+  CallContext call_context() const;
 
   // --- shared pointers for others; null after exit (not creds) ---
   MemoryManagerRef mm_ref() const;
@@ -200,6 +211,10 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   VirtAddr robust_list() const;                                      // any thread
   void SetParentDeathSignal(SigNo sig);
   SigNo parent_death_signal() const;
+
+  // --- Settings; any thread ---
+  Settings settings() const;
+  void SetSettings(Settings settings);
 
   // --- accounting; any thread ---
   Rusage Usage() const;
@@ -309,6 +324,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::shared_ptr<FsContext> fs_;
   CredentialsRef creds_ ABSL_GUARDED_BY(mutex_);
   std::string comm_ ABSL_GUARDED_BY(mutex_);
+  Settings settings_ ABSL_GUARDED_BY(mutex_);
   VirtAddr robust_list_ ABSL_GUARDED_BY(mutex_);
   std::optional<clockid_t> cpu_clock_ ABSL_GUARDED_BY(mutex_);  // while the host thread lives
   int64_t final_cpu_ns_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -323,9 +339,8 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   SigSet saved_mask_ ABSL_GUARDED_BY(task_tree_mutex);
   SigSet awaited_ ABSL_GUARDED_BY(task_tree_mutex);  // by sigtimedwait
   SigNo parent_death_signal_ ABSL_GUARDED_BY(task_tree_mutex) = SigNo::kNone;
-  int32_t exit_status_ ABSL_GUARDED_BY(task_tree_mutex) = 0;  // of exit(2), as wait4 says it
-  bool parked_ ABSL_GUARDED_BY(task_tree_mutex) = false;      // in a group stop
-  bool finished_ ABSL_GUARDED_BY(task_tree_mutex) = false;    // has left the group
+  bool parked_ ABSL_GUARDED_BY(task_tree_mutex) = false;    // in a group stop
+  bool finished_ ABSL_GUARDED_BY(task_tree_mutex) = false;  // has left the group
 };
 
 // Loops try -> EAGAIN -> register -> try -> Block. `try_fn` returns Result<T> and has no effect

@@ -7,7 +7,8 @@ namespace ringfence::sentry {
 
 void Task::Exit(int32_t code) {
   absl::MutexLock lock(&task_tree_mutex);
-  exit_status_ = ExitedStatus(code);
+  // The code of the last thread is the process's (Linux since 6.0).
+  if (!group_->exiting_) group_->exit_status_ = ExitedStatus(code);
   AddWork(kWorkExit);
 }
 

@@ -160,6 +160,7 @@ Result<RLimit> ThreadGroup::SetLimit(const Credentials& creds, Resource r, const
     memory = MemoryLimitsLocked();
   }
   if (mm != nullptr) mm->SetLimits(memory);
+  if (r == Resource::kFsize) file_size_limit.store(limit.cur);
   if (r == Resource::kCpu) timers_.WatchCpuLimit(limit.cur, limit.max);
   return old;
 }

@@ -94,6 +94,9 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   // prlimit(2) rules: EINVAL (cur > max), EPERM (raising max without CAP_SYS_RESOURCE).
   Result<RLimit> SetLimit(const Credentials& creds, Resource r, const RLimit& limit);
 
+  // RLIMIT_FSIZE again, for every call's context.
+  std::atomic<uint64_t> file_size_limit{kRlimInfinity};
+
   ProcessTimers& timers() { return timers_; }
 
   // --- accounting ---
@@ -107,6 +110,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::atomic<int> dumpable{1};
   std::atomic<int32_t> oom_score_adj{0};
   std::atomic<int32_t> nice{0};
+  std::atomic<bool> membarrier_registered{false};  // for private expedited ones; until execve
 
   // Notified when a child changes state.
   WaitQueue& child_queue() { return child_queue_; }

@@ -1,8 +1,12 @@
 #include "sentry/syscalls/file_io.h"
 
 #include <limits.h>
+#include <sys/uio.h>  // UIO_MAXIOV
+
+#include <algorithm>
 
 #include "sentry/kernel/kill.h"
+#include "sentry/syscalls/guest_abi.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -10,7 +14,16 @@ namespace {
 CallContext ContextFor(SyscallContext& ctx, const IoOptions& options) {
   CallContext call = ctx.call();
   if (options.no_wait) call.may_block = false;
+  call.append = options.append;
   return call;
+}
+
+// The signal comes before the call returns, which only the task's own thread can do.
+Errno SignalWith(SyscallContext& ctx, SigNo sig, Errno error) {
+  if (!ctx.may_block()) return Errno::kWOULDBLOCK_RETRY_ON_TASK;
+  Task& task = ctx.task();
+  SendToTask(task, SigInfo::User(sig, kSiUser, task.tgid(), ctx.call().creds->ruid));
+  return error;
 }
 
 // What the guest sees of an I/O error, and what else it gets.
@@ -18,12 +31,8 @@ Errno FinishError(SyscallContext& ctx, Errno error, const IoOptions& options) {
   if (error == Errno::kWOULDBLOCK_RETRY_ON_TASK && options.no_wait && ctx.may_block()) {
     return Errno::kAGAIN;
   }
-  if (error == Errno::kPIPE) {
-    // The signal comes before the call returns, which only the task's own thread can do.
-    if (!ctx.may_block()) return Errno::kWOULDBLOCK_RETRY_ON_TASK;
-    Task& task = ctx.task();
-    SendToTask(task, SigInfo::User(SigNo::kPipe, kSiUser, task.tgid(), ctx.call().creds->ruid));
-  }
+  if (error == Errno::kPIPE) return RaisePipe(ctx);
+  if (error == Errno::kFBIG) return FinishTooBig(ctx);
   return error;
 }
 
@@ -33,11 +42,36 @@ bool MayWait(File& file, const IoOptions& options) {
 
 }  // namespace
 
+Errno FinishTooBig(SyscallContext& ctx) {
+  if (ctx.call().file_size_limit == kRlimInfinity) return Errno::kFBIG;
+  return SignalWith(ctx, SigNo::kXfsz, Errno::kFBIG);
+}
+
 Result<void> CheckUserRange(VirtAddr addr, uint64_t length) {
   const uint64_t end = platform::kUserEnd.value();
   if (length > end || addr.value() > end - length) return Errno::kFAULT;
   return Ok();
 }
+
+Result<std::vector<UserIo::Segment>> LoadSegments(SyscallContext& ctx, int arg) {
+  const uint64_t count = ctx.Arg(arg + 1);
+  const std::vector<GuestIovec> vectors =
+      TRY(ctx.In<GuestIovec>(arg).LoadArray(ctx.mm(), count, UIO_MAXIOV));
+  std::vector<UserIo::Segment> segments;
+  segments.reserve(vectors.size());
+  uint64_t total = 0;
+  for (const GuestIovec& v : vectors) {
+    if (static_cast<int64_t>(v.length) < 0) return Errno::kINVAL;
+    const VirtAddr addr(v.base);
+    TRY(CheckUserRange(addr, v.length));
+    const uint64_t length = std::min<uint64_t>(v.length, kMaxRwCount - total);
+    total += length;
+    if (length != 0) segments.push_back({addr, length});
+  }
+  return segments;
+}
+
+Errno RaisePipe(SyscallContext& ctx) { return SignalWith(ctx, SigNo::kPipe, Errno::kPIPE); }
 
 Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOptions& options) {
   if (!file.readable()) return Errno::kBADF;
@@ -70,7 +104,10 @@ Result<int64_t> WriteFile(SyscallContext& ctx, File& file, UserIo& io, const IoO
                           attempt);
     }
     if (!result.ok()) {
-      if (done != 0) return done;
+      if (done != 0) {
+        if (result.error() == Errno::kPIPE) (void)RaisePipe(ctx);
+        return done;
+      }
       return FinishError(ctx, result.error(), options);
     }
     done += static_cast<int64_t>(*result);

@@ -4,6 +4,7 @@
 #define RINGFENCE_SENTRY_SYSCALLS_FILE_IO_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "sentry/syscalls/syscall_context.h"
 #include "sentry/vfs/file.h"
@@ -15,9 +16,19 @@ inline constexpr uint64_t kMaxRwCount = 0x7ffff000;  // MAX_RW_COUNT
 // EFAULT when [addr, addr + length) leaves the user range (access_ok).
 Result<void> CheckUserRange(VirtAddr addr, uint64_t length);
 
+// The segments of the iovec array of arguments `arg` and `arg` + 1: EINVAL, EFAULT; the total is
+// cut to MAX_RW_COUNT.
+Result<std::vector<UserIo::Segment>> LoadSegments(SyscallContext& ctx, int arg);
+
+// EPIPE with its signal, SIGPIPE.
+Errno RaisePipe(SyscallContext& ctx);
+// EFBIG with its signal, SIGXFSZ, where a limit of the process is the reason (setrlimit(2)).
+Errno FinishTooBig(SyscallContext& ctx);
+
 struct IoOptions {
   const int64_t* offset = nullptr;  // null = the file's own
   bool no_wait = false;             // RWF_NOWAIT: EAGAIN instead of anything that takes long
+  bool append = false;              // RWF_APPEND
 };
 
 // Reads once something is there; writes everything unless the file cannot take it. Check the

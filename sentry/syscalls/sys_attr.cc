@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "sentry/syscalls/file_io.h"
 #include "sentry/syscalls/guest_abi.h"
 #include "sentry/syscalls/handlers.h"
 
@@ -19,6 +20,12 @@ Result<int64_t> SetOnFile(SyscallContext& ctx, File& file, const SetAttrRequest&
   const InodeRef inode = file.inode();
   if (inode == nullptr) return Errno::kPERM;
   return Done(inode->SetAttr(ctx.call(), request));
+}
+
+// RLIMIT_FSIZE: growing a file beyond it is EFBIG and SIGXFSZ (setrlimit(2)).
+Result<void> CheckNewSize(SyscallContext& ctx, uint64_t now, uint64_t wanted) {
+  if (wanted <= now || wanted <= ctx.call().file_size_limit) return Ok();
+  return FinishTooBig(ctx);
 }
 
 Result<int64_t> SetOnPath(SyscallContext& ctx, const PathArg& path, uint32_t at_flags,
@@ -176,6 +183,7 @@ Result<int64_t> SysTruncate(SyscallContext& ctx) {
   if (type == S_IFDIR) return Errno::kISDIR;
   if (type != S_IFREG) return Errno::kINVAL;
   TRY(Vfs::CheckAccess(ctx.call(), dentry, 2));
+  TRY(CheckNewSize(ctx, TRY(dentry->inode()->GetAttr(ctx.call())).size, ctx.Arg(1)));
   SetAttrRequest request;
   request.size = ctx.Arg(1);
   return SetOn(ctx, dentry, request);
@@ -184,6 +192,7 @@ Result<int64_t> SysTruncate(SyscallContext& ctx) {
 Result<int64_t> SysFtruncate(SyscallContext& ctx) {
   if (ctx.Long(1) < 0) return Errno::kINVAL;
   const FileRef file = TRY(WritableFile(ctx));
+  TRY(CheckNewSize(ctx, TRY(file->GetAttr(ctx.call())).size, ctx.Arg(1)));
   return Done(file->Truncate(ctx.call(), ctx.Arg(1)));
 }
 
@@ -193,6 +202,10 @@ Result<int64_t> SysFallocate(SyscallContext& ctx) {
   const FileRef file = TRY(ctx.FileArg(0));
   if (!file->writable()) return Errno::kBADF;
   if (offset > INT64_MAX - length) return Errno::kFBIG;
+  if ((ctx.Int(1) & FALLOC_FL_KEEP_SIZE) == 0) {
+    const auto end = static_cast<uint64_t>(offset + length);
+    TRY(CheckNewSize(ctx, TRY(file->GetAttr(ctx.call())).size, end));
+  }
   return Done(file->Allocate(ctx.call(), ctx.Int(1), offset, length));
 }
 

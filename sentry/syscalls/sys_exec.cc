@@ -10,6 +10,8 @@
 namespace ringfence::sentry {
 namespace {
 
+constexpr uint32_t kAddrNoRandomize = 0x0040000;  // personality(2)
+
 // Copies in a vector of strings; `budget` is what argv and envp may still take together.
 Result<std::vector<std::string>> LoadStrings(MemoryManager& mm, uint64_t addr, uint64_t* budget) {
   std::vector<std::string> strings;
@@ -31,6 +33,7 @@ Result<int64_t> Execute(SyscallContext& ctx, ExecArgs args, uint64_t argv, uint6
   uint64_t budget = ArgumentLimit(ctx.group().GetLimit(Resource::kStack).cur);
   args.argv = TRY(LoadStrings(ctx.mm(), argv, &budget));
   args.envp = TRY(LoadStrings(ctx.mm(), envp, &budget));
+  args.randomize = (ctx.task().settings().personality & kAddrNoRandomize) == 0;
   if (args.argv.empty()) args.argv.emplace_back();  // as since Linux 5.18
   TRY(ctx.task().Exec(ctx.call(), args));
   return int64_t{0};

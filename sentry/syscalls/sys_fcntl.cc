@@ -1,8 +1,9 @@
-// fcntl(2), ioctl(2), flock(2).
+// fcntl(2), ioctl(2).
 #include <fcntl.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 
 #include "sentry/syscalls/handlers.h"
+#include "sentry/syscalls/record_lock.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -11,15 +12,8 @@ namespace {
 constexpr uint32_t kGetLock = 5, kSetLock = 6, kSetLockWait = 7, kSetOwner = 8, kGetOwner = 9,
                    kOfdGetLock = 36, kOfdSetLock = 37, kOfdSetLockWait = 38, kSetPipeSize = 1031,
                    kGetPipeSize = 1032;
-constexpr uint32_t kFionbio = 0x5421, kFionclex = 0x5450, kFioclex = 0x5451, kFioasync = 0x5452;
-
-struct GuestFlock {
-  int16_t type, whence;
-  int32_t pad;
-  int64_t start, length;
-  int32_t pid, pad2;
-};
-static_assert(sizeof(GuestFlock) == 32);
+constexpr uint32_t kFionread = 0x541b, kFionbio = 0x5421, kFionclex = 0x5450, kFioclex = 0x5451,
+                   kFioasync = 0x5452;
 
 Result<int64_t> DupFd(SyscallContext& ctx, bool cloexec) {
   FileRef file = TRY(ctx.fds().Get(ctx.FdArg(0)));
@@ -34,29 +28,12 @@ Result<int64_t> SetStatus(SyscallContext& ctx) {
   return int64_t{0};
 }
 
-// Record locks: checked, always granted. Nothing else can hold one (README.md).
-Result<int64_t> RecordLock(SyscallContext& ctx, bool query) {
-  const FileRef file = TRY(ctx.FileArg(0));
-  GuestFlock lock = TRY(ctx.In<GuestFlock>(2).Load(ctx.mm()));
-  if (lock.whence != SEEK_SET && lock.whence != SEEK_CUR && lock.whence != SEEK_END) {
-    return Errno::kINVAL;
-  }
-  switch (lock.type) {
-    case F_RDLCK:
-      if (!query && !file->readable()) return Errno::kBADF;
-      break;
-    case F_WRLCK:
-      if (!query && !file->writable()) return Errno::kBADF;
-      break;
-    case F_UNLCK:
-      if (query) return Errno::kINVAL;
-      break;
-    default:
-      return Errno::kINVAL;
-  }
-  if (!query) return int64_t{0};
-  lock.type = F_UNLCK;
-  return Done(ctx.Out<GuestFlock>(2).Store(ctx.mm(), lock));
+// FIONREAD of a regular file: from the offset to the end.
+Result<int64_t> BytesToRead(SyscallContext& ctx, File& file) {
+  const Attributes attributes = TRY(file.GetAttr(ctx.call()));
+  const int64_t left =
+      static_cast<int64_t>(attributes.size) - TRY(file.Seek(ctx.call(), 0, SEEK_CUR));
+  return Done(ctx.Out<int32_t>(2).Store(ctx.mm(), static_cast<int32_t>(left)));
 }
 
 Result<int64_t> PipeSize(SyscallContext& ctx) {
@@ -87,13 +64,15 @@ Result<int64_t> SysFcntl(SyscallContext& ctx) {
     case F_SETFL:
       return SetStatus(ctx);
     case kGetLock:
+      return GetRecordLock(ctx, LockKind::kProcess);
     case kOfdGetLock:
-      return RecordLock(ctx, true);
+      return GetRecordLock(ctx, LockKind::kOpenFile);
     case kSetLock:
     case kSetLockWait:
+      return SetRecordLock(ctx, LockKind::kProcess, ctx.Uint(1) == kSetLockWait);
     case kOfdSetLock:
     case kOfdSetLockWait:
-      return RecordLock(ctx, false);
+      return SetRecordLock(ctx, LockKind::kOpenFile, ctx.Uint(1) == kOfdSetLockWait);
     case kSetOwner:
     case kGetOwner:
       TRY(ctx.FileArg(0));
@@ -124,23 +103,14 @@ Result<int64_t> SysIoctl(SyscallContext& ctx) {
     case kFioasync:
       return TRY(ctx.In<int32_t>(2).Load(ctx.mm())) == 0 ? Result<int64_t>(int64_t{0})
                                                          : Errno::kNOTTY;
+    case kFionread:
+      if (file->inode() != nullptr && file->inode()->type() == S_IFREG) {
+        return BytesToRead(ctx, *file);
+      }
+      [[fallthrough]];
     default:
       return file->Ioctl(ctx.call(), ctx.mm(), ctx.Uint(1), ctx.Arg(2));
   }
-}
-
-// Whole-file locks: checked, always granted.
-Result<int64_t> SysFlock(SyscallContext& ctx) {
-  switch (ctx.Int(1) & ~LOCK_NB) {
-    case LOCK_SH:
-    case LOCK_EX:
-    case LOCK_UN:
-      break;
-    default:
-      return Errno::kINVAL;
-  }
-  TRY(ctx.FileArg(0));
-  return int64_t{0};
 }
 
 }  // namespace ringfence::sentry

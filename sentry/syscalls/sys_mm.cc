@@ -88,7 +88,11 @@ Result<int64_t> SysMmap(SyscallContext& ctx) {
   if (exact && ctx.Addr(0).page_offset() != 0) return Errno::kINVAL;
   request.addr = ctx.Addr(0).page_down();
   if ((flags & MAP_ANONYMOUS) == 0) {
-    if (ctx.Arg(5) + PageDown(ctx.Arg(1)) < ctx.Arg(5)) return Errno::kOVERFLOW;
+    // A file ends at the largest offset that lseek knows.
+    constexpr uint64_t kMaxFileSize = INT64_MAX;
+    if (ctx.Arg(1) > kMaxFileSize || ctx.Arg(5) > PageDown(kMaxFileSize - ctx.Arg(1))) {
+      return Errno::kOVERFLOW;
+    }
     TRY(ctx.FileArg(4));  // EBADF comes before what is wrong with the flags
     TRY(CheckMapFlags(flags));
     TRY(FillFromFile(ctx, request));
@@ -182,9 +186,12 @@ Result<int64_t> SysMembarrier(SyscallContext& ctx) {
     case MEMBARRIER_CMD_QUERY:
       return kOffered;
     case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
+      ctx.group().membarrier_registered.store(true);
       return int64_t{0};
-    case MEMBARRIER_CMD_GLOBAL:
     case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
+      if (!ctx.group().membarrier_registered.load()) return Errno::kPERM;
+      [[fallthrough]];
+    case MEMBARRIER_CMD_GLOBAL:
       if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) return LastHostErrno();
       return int64_t{0};
     default:

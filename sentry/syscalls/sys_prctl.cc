@@ -11,7 +11,6 @@ namespace {
 constexpr int kCapSetpcap = 8, kLastCapability = 40;
 constexpr uint32_t kSecureKeepCaps = 1 << 4, kSecureNoAmbientRaise = 1 << 6;
 constexpr uint32_t kSecureAll = 0xff, kSecureLocks = 0xaa;
-constexpr int64_t kTimerSlackNs = 50000;
 constexpr size_t kCommSize = 16;
 
 Credentials CopyOf(SyscallContext& ctx) { return *ctx.call().creds; }
@@ -137,9 +136,14 @@ Result<int64_t> ProcessOption(SyscallContext& ctx) {
     case PR_GET_PDEATHSIG:
       return Done(ctx.Out<int32_t>(1).Store(ctx.mm(), ToInt(ctx.task().parent_death_signal())));
     case PR_GET_TIMERSLACK:
-      return kTimerSlackNs;
-    case PR_SET_TIMERSLACK:
+      return static_cast<int64_t>(ctx.task().settings().timer_slack_ns);
+    case PR_SET_TIMERSLACK: {
+      Task::Settings settings = ctx.task().settings();
+      const bool reset = ctx.Long(1) <= 0;
+      settings.timer_slack_ns = reset ? settings.default_timer_slack_ns : ctx.Arg(1);
+      ctx.task().SetSettings(std::move(settings));
       return int64_t{0};
+    }
     case PR_GET_TIMING:
       return int64_t{PR_TIMING_STATISTICAL};
     case PR_SET_TIMING:

@@ -21,8 +21,13 @@ Result<int64_t> SysSetsid(SyscallContext& ctx) { return int64_t{TRY(ctx.group().
 Result<int64_t> SysPersonality(SyscallContext& ctx) {
   constexpr uint32_t kQuery = 0xffffffff, kLinux = 0, kAddrNoRandomize = 0x0040000;
   const uint32_t wanted = ctx.Uint(0);
-  if (wanted != kQuery && (wanted & ~kAddrNoRandomize) != kLinux) return Errno::kINVAL;
-  return int64_t{0};
+  Task::Settings settings = ctx.task().settings();
+  const uint32_t before = settings.personality;
+  if (wanted == kQuery) return int64_t{before};
+  if ((wanted & ~kAddrNoRandomize) != kLinux) return Errno::kINVAL;
+  settings.personality = wanted;
+  ctx.task().SetSettings(std::move(settings));
+  return int64_t{before};
 }
 
 }  // namespace ringfence::sentry

@@ -1,6 +1,5 @@
 // read(2), write(2), pread(2), pwrite(2), readv(2) and their kin, lseek(2).
 #include <limits.h>
-#include <sys/uio.h>  // UIO_MAXIOV
 
 #include <algorithm>
 
@@ -12,7 +11,9 @@ namespace ringfence::sentry {
 namespace {
 
 // Flags of preadv2(2) and pwritev2(2).
-constexpr uint32_t kRwfHipri = 1, kRwfDsync = 2, kRwfSync = 4, kRwfNowait = 8;
+constexpr uint32_t kRwfHipri = 1, kRwfDsync = 2, kRwfSync = 4, kRwfNowait = 8, kRwfAppend = 16;
+
+constexpr uint32_t kRwfKnown = kRwfHipri | kRwfDsync | kRwfSync | kRwfNowait | kRwfAppend;
 
 using Mover = Result<int64_t> (*)(SyscallContext&, File&, UserIo&, const IoOptions&);
 
@@ -35,25 +36,6 @@ Result<int64_t> MoveBufferAt(SyscallContext& ctx, Mover move) {
   return MoveBuffer(ctx, move, {.offset = &offset});
 }
 
-// The segments of an iovec array: EINVAL, EFAULT; the total is cut to MAX_RW_COUNT.
-Result<std::vector<UserIo::Segment>> LoadSegments(SyscallContext& ctx, int arg) {
-  const uint64_t count = ctx.Arg(arg + 1);
-  const std::vector<GuestIovec> vectors =
-      TRY(ctx.In<GuestIovec>(arg).LoadArray(ctx.mm(), count, UIO_MAXIOV));
-  std::vector<UserIo::Segment> segments;
-  segments.reserve(vectors.size());
-  uint64_t total = 0;
-  for (const GuestIovec& v : vectors) {
-    if (static_cast<int64_t>(v.length) < 0) return Errno::kINVAL;
-    const VirtAddr addr(v.base);
-    TRY(CheckUserRange(addr, v.length));
-    const uint64_t length = std::min<uint64_t>(v.length, kMaxRwCount - total);
-    total += length;
-    if (length != 0) segments.push_back({addr, length});
-  }
-  return segments;
-}
-
 Result<int64_t> MoveVector(SyscallContext& ctx, Mover move, const IoOptions& options) {
   const FileRef file = TRY(ctx.FileArg(0));
   if (!MayMove(move, *file)) return Errno::kBADF;
@@ -70,11 +52,12 @@ Result<int64_t> MoveVectorAt(SyscallContext& ctx, Mover move) {
 
 Result<int64_t> MoveVector2(SyscallContext& ctx, Mover move) {
   const uint32_t flags = ctx.Uint(5);
-  if ((flags & ~(kRwfHipri | kRwfDsync | kRwfSync | kRwfNowait)) != 0) return Errno::kOPNOTSUPP;
+  if ((flags & ~kRwfKnown) != 0) return Errno::kOPNOTSUPP;
   const int64_t offset = ctx.Long(3);
   if (offset < -1) return Errno::kINVAL;
   IoOptions options;
   options.no_wait = (flags & kRwfNowait) != 0;
+  options.append = (flags & kRwfAppend) != 0;
   if (offset != -1) options.offset = &offset;
   const int64_t moved = TRY(MoveVector(ctx, move, options));
   if (move == &WriteFile && (flags & (kRwfDsync | kRwfSync)) != 0) {

@@ -1,6 +1,6 @@
 // Scheduling: sched_yield(2), affinity, policies, priorities (nice), getcpu(2), ioprio_get(2).
-// Guest threads are host threads of ordinary priority: policies other than SCHED_OTHER are refused
-// as without CAP_SYS_NICE, nice values are remembered.
+// Guest threads are host threads of ordinary priority: real-time policies are refused as without
+// CAP_SYS_NICE; fair ones, affinity and nice values are remembered.
 #include <sched.h>
 #include <sys/resource.h>
 
@@ -33,6 +33,14 @@ Result<void> CheckPolicy(int policy, int priority) {
   if (policy != SCHED_FIFO && policy != SCHED_RR && policy != kDeadline) return Errno::kINVAL;
   if (policy != kDeadline && (priority < 1 || priority > 99)) return Errno::kINVAL;
   return Errno::kPERM;
+}
+
+Result<void> SetPolicy(Task& task, int policy, int priority) {
+  TRY(CheckPolicy(policy, priority));
+  Task::Settings settings = task.settings();
+  settings.policy = policy;
+  task.SetSettings(std::move(settings));
+  return Ok();
 }
 
 // The process that getpriority and setpriority are about: only the caller's or one by number.
@@ -70,8 +78,8 @@ Result<int64_t> SysSchedYield(SyscallContext&) {
 Result<int64_t> SysSchedGetaffinity(SyscallContext& ctx) {
   const uint32_t length = ctx.Uint(1), cpus = ctx.services().cpus;
   if (uint64_t{length} * 8 < cpus || length % 8 != 0) return Errno::kINVAL;
-  TRY(FindTarget(ctx, ctx.Int(0)));
-  const std::vector<uint8_t> mask = AllCpus(cpus);
+  std::vector<uint8_t> mask = TRY(FindTarget(ctx, ctx.Int(0)))->settings().affinity;
+  if (mask.empty()) mask = AllCpus(cpus);
   const size_t n = std::min<size_t>(length, mask.size());
   TRY(ctx.mm().CopyOut(ctx.Addr(2), mask.data(), n));
   return static_cast<int64_t>(n);
@@ -79,26 +87,28 @@ Result<int64_t> SysSchedGetaffinity(SyscallContext& ctx) {
 
 Result<int64_t> SysSchedSetaffinity(SyscallContext& ctx) {
   std::vector<uint8_t> mask = AllCpus(ctx.services().cpus);
-  std::vector<uint8_t> wanted(std::min<size_t>(ctx.Uint(1), mask.size()));
-  TRY(ctx.mm().CopyIn(wanted.data(), ctx.Addr(2), wanted.size()));
-  TRY(FindTarget(ctx, ctx.Int(0)));
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    if ((wanted[i] & mask[i]) != 0) return int64_t{0};
-  }
-  return Errno::kINVAL;
+  std::vector<uint8_t> wanted(mask.size());
+  TRY(ctx.mm().CopyIn(wanted.data(), ctx.Addr(2), std::min<size_t>(ctx.Uint(1), mask.size())));
+  const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
+  bool any = false;
+  for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= wanted[i]) != 0;
+  if (!any) return Errno::kINVAL;
+  Task::Settings settings = target->settings();
+  settings.affinity = std::move(mask);
+  target->SetSettings(std::move(settings));
+  return int64_t{0};
 }
 
 Result<int64_t> SysSchedSetscheduler(SyscallContext& ctx) {
   constexpr int kResetOnFork = 0x40000000;
   if (ctx.Arg(2) == 0 || ctx.Int(1) < 0) return Errno::kINVAL;
   const int32_t priority = TRY(ctx.In<int32_t>(2).Load(ctx.mm()));
-  TRY(FindTarget(ctx, ctx.Int(0)));
-  return Done(CheckPolicy(ctx.Int(1) & ~kResetOnFork, priority));
+  const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
+  return Done(SetPolicy(*target, ctx.Int(1) & ~kResetOnFork, priority));
 }
 
 Result<int64_t> SysSchedGetscheduler(SyscallContext& ctx) {
-  TRY(FindTarget(ctx, ctx.Int(0)));
-  return int64_t{SCHED_OTHER};
+  return int64_t{TRY(FindTarget(ctx, ctx.Int(0)))->settings().policy};
 }
 
 Result<int64_t> SysSchedSetparam(SyscallContext& ctx) {
@@ -138,8 +148,8 @@ Result<int64_t> SysSchedSetattr(SyscallContext& ctx) {
   const uint32_t size = TRY(ctx.In<uint32_t>(1).Load(ctx.mm()));
   const auto attr =
       TRY(LoadStruct<GuestSchedAttr>(ctx.mm(), ctx.Addr(1), size == 0 ? 48 : size, 48));
-  TRY(FindTarget(ctx, ctx.Int(0)));
-  TRY(CheckPolicy(static_cast<int>(attr.policy), static_cast<int>(attr.priority)));
+  const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
+  TRY(SetPolicy(*target, static_cast<int>(attr.policy), static_cast<int>(attr.priority)));
   ctx.group().nice = std::clamp(attr.nice, -20, 19);
   return int64_t{0};
 }
@@ -151,6 +161,7 @@ Result<int64_t> SysSchedGetattr(SyscallContext& ctx) {
   const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
   GuestSchedAttr attr = {};
   attr.size = std::min(size, kSize);
+  attr.policy = static_cast<uint32_t>(target->settings().policy);
   attr.nice = target->group().nice;
   attr.util_max = 1024;
   TRY(ctx.mm().CopyOut(ctx.Addr(1), &attr, attr.size));

@@ -1,4 +1,5 @@
-// Copies between descriptors: sendfile(2), splice(2), copy_file_range(2). All by way of a buffer.
+// Copies between descriptors: sendfile(2), splice(2), tee(2), vmsplice(2), copy_file_range(2). All
+// by way of a buffer.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -6,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "sentry/fs/pipe/pipe.h"
 #include "sentry/syscalls/file_io.h"
 #include "sentry/syscalls/handlers.h"
 
@@ -13,6 +15,8 @@ namespace ringfence::sentry {
 namespace {
 
 constexpr size_t kPiece = 64 * 1024;
+// SPLICE_F_MOVE, _NONBLOCK, _MORE, _GIFT.
+constexpr uint32_t kSpliceNonBlock = 2, kSpliceFlags = 15;
 
 // One side of a copy. `offset` null: the file's own.
 struct Side {
@@ -65,12 +69,15 @@ Result<int64_t> WritePiece(SyscallContext& ctx, Side& to, absl::Span<std::byte> 
 }
 
 // Bytes that were read and could not be written.
-void GiveBack(SyscallContext& ctx, Side& from, int64_t bytes) {
-  if (bytes == 0) return;
-  if (from.offset.has_value()) {
-    *from.offset -= bytes;
+void GiveBack(SyscallContext& ctx, Side& from, absl::Span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  const auto count = static_cast<int64_t>(bytes.size());
+  if (const std::shared_ptr<Pipe> pipe = from.file->AsPipe()) {
+    pipe->Unread(bytes);
+  } else if (from.offset.has_value()) {
+    *from.offset -= count;
   } else {
-    (void)from.file->Seek(ctx.call(), -bytes, SEEK_CUR);
+    (void)from.file->Seek(ctx.call(), -count, SEEK_CUR);
   }
 }
 
@@ -95,7 +102,7 @@ Result<int64_t> Copy(SyscallContext& ctx, Side& from, Side& to, uint64_t count,
     const Result<int64_t> put =
         WritePiece(ctx, to, absl::MakeSpan(buffer).subspan(0, length), options.no_wait);
     const int64_t written = put.ok() ? *put : 0;
-    GiveBack(ctx, from, *got - written);
+    GiveBack(ctx, from, absl::MakeSpan(buffer).subspan(written, *got - written));
     done += written;
     if (!put.ok()) return done != 0 ? Result<int64_t>(done) : put;
     if (written < *got || options.once || ctx.task().HasPendingWork()) break;
@@ -149,8 +156,7 @@ Result<int64_t> SysCopyFileRange(SyscallContext& ctx) {
 }
 
 Result<int64_t> SysSplice(SyscallContext& ctx) {
-  constexpr uint32_t kMove = 1, kNonBlock = 2, kMore = 4, kGift = 8;
-  if ((ctx.Uint(5) & ~(kMove | kNonBlock | kMore | kGift)) != 0) return Errno::kINVAL;
+  if ((ctx.Uint(5) & ~kSpliceFlags) != 0) return Errno::kINVAL;
   if (ctx.Arg(4) == 0) return int64_t{0};
   Side from{TRY(ctx.FileArg(0)), std::nullopt};
   Side to{TRY(ctx.FileArg(2)), std::nullopt};
@@ -163,14 +169,50 @@ Result<int64_t> SysSplice(SyscallContext& ctx) {
   from.offset = TRY(LoadOffset(ctx, 1));
   to.offset = TRY(LoadOffset(ctx, 3));
   CopyOptions options;
-  options.no_wait = (ctx.Uint(5) & kNonBlock) != 0;
+  options.no_wait = (ctx.Uint(5) & kSpliceNonBlock) != 0;
   options.once = true;
-  // Bytes taken from a pipe cannot be given back, so no more is read than a pipe takes at once.
-  if (from_pipe && to_pipe) options.piece = 4096;
   const int64_t done = TRY(Copy(ctx, from, to, std::min(ctx.Arg(4), kMaxRwCount), options));
   TRY(StoreOffset(ctx, 1, from));
   TRY(StoreOffset(ctx, 3, to));
   return done;
+}
+
+// Waits for something in one pipe, then for room in the other; nothing is taken from the first.
+Result<int64_t> SysTee(SyscallContext& ctx) {
+  if ((ctx.Uint(3) & ~kSpliceFlags) != 0) return Errno::kINVAL;
+  if (ctx.Arg(2) == 0) return int64_t{0};
+  const FileRef from = TRY(ctx.FileArg(0)), to = TRY(ctx.FileArg(1));
+  const std::shared_ptr<Pipe> source = from->AsPipe(), target = to->AsPipe();
+  if (!from->readable() || !to->writable()) return Errno::kBADF;
+  if (source == nullptr || target == nullptr || source == target) return Errno::kINVAL;
+  const bool no_wait = (ctx.Uint(3) & kSpliceNonBlock) != 0;
+  const auto wait_for = [&](File& file, EventMask events, auto attempt) -> Result<size_t> {
+    if (no_wait || file.nonblocking()) return attempt();
+    return BlockUntil(ctx.task(), ctx.call(), file.wait_queue(), events, Deadline::Never(),
+                      attempt);
+  };
+  std::vector<std::byte> buffer(std::min<uint64_t>(ctx.Arg(2), kPiece));
+  const size_t got = TRY(wait_for(*from, kEventIn, [&] {
+    UserIo io(absl::MakeSpan(buffer));
+    return source->Peek(io);
+  }));
+  UserIo io(absl::MakeSpan(buffer).subspan(0, got));
+  if (got == 0) return int64_t{0};
+  const Result<size_t> put =
+      wait_for(*to, kEventOut, [&] { return to->Write(ctx.call(), io, nullptr); });
+  if (!put.ok() && put.error() == Errno::kPIPE) return RaisePipe(ctx);
+  return static_cast<int64_t>(TRY(put));
+}
+
+Result<int64_t> SysVmsplice(SyscallContext& ctx) {
+  if ((ctx.Uint(3) & ~kSpliceFlags) != 0) return Errno::kINVAL;
+  const FileRef file = TRY(ctx.FileArg(0));
+  if (file->AsPipe() == nullptr) return Errno::kBADF;
+  UserIo io(&ctx.mm(), TRY(LoadSegments(ctx, 1)));
+  if (io.remaining() == 0) return int64_t{0};
+  IoOptions options;
+  options.no_wait = (ctx.Uint(3) & kSpliceNonBlock) != 0;
+  return file->writable() ? WriteFile(ctx, *file, io, options) : ReadFile(ctx, *file, io, options);
 }
 
 }  // namespace ringfence::sentry

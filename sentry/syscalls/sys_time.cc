@@ -112,6 +112,7 @@ Result<void> CheckSleepClock(int32_t clock) {
     case CLOCK_MONOTONIC_RAW:
     case CLOCK_REALTIME_COARSE:
     case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_THREAD_CPUTIME_ID:
       return Errno::kOPNOTSUPP;
     case CLOCK_REALTIME_ALARM:
     case CLOCK_BOOTTIME_ALARM:

@@ -72,7 +72,11 @@ bool SyscallRow::returns_address() const {
 
 absl::Span<const SyscallRow> SyscallRows() { return kRows; }
 
-int FindSyscall(uint64_t number) { return number <= kMaxSyscall ? kIndex[number] : -1; }
+// Linux takes the low half of the register.
+int FindSyscall(uint64_t number) {
+  const auto low = static_cast<uint32_t>(number);
+  return low <= kMaxSyscall ? kIndex[low] : -1;
+}
 
 std::string CompatibilityPage() {
   int count[3] = {0, 0, 0};

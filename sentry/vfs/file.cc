@@ -11,6 +11,28 @@ namespace {
 constexpr uint32_t kSettableFlags = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT | O_NOATIME;
 }  // namespace
 
+File::~File() {
+  absl::MutexLock lock(&locks_mutex_);
+  if (locks_ == nullptr) return;
+  locks_->UnlockWhole(this);
+  locks_->UnlockAll(reinterpret_cast<uint64_t>(this));
+}
+
+FileLocksRef File::locks() {
+  absl::MutexLock lock(&locks_mutex_);
+  if (locks_ == nullptr) {
+    const InodeRef node = inode();
+    if (node != nullptr) locks_ = node->Locks();
+  }
+  return locks_;
+}
+
+void File::Flush(uint64_t owner) {
+  const InodeRef node = inode();
+  const FileLocksRef found = node == nullptr ? nullptr : node->FindLocks();
+  if (found != nullptr) found->UnlockAll(owner);
+}
+
 Result<int64_t> File::Seek(const CallContext&, int64_t, int) { return Errno::kSPIPE; }
 
 Result<void> File::ReadDir(const CallContext&, EmitFn) { return Errno::kNOTDIR; }

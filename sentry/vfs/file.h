@@ -22,6 +22,7 @@
 #include "sentry/base/wait_queue.h"
 #include "sentry/mm/mappable.h"
 #include "sentry/mm/user_io.h"
+#include "sentry/vfs/file_locks.h"
 #include "sentry/vfs/stat.h"
 
 namespace ringfence::sentry {
@@ -44,7 +45,7 @@ class File {
  public:
   // `flags`: access mode and status flags of open(2) (O_RDWR, O_APPEND, O_NONBLOCK, O_PATH, ...).
   explicit File(uint32_t flags) : flags_(flags) {}
-  virtual ~File() = default;
+  virtual ~File();
   File(const File&) = delete;
   File& operator=(const File&) = delete;
 
@@ -79,9 +80,11 @@ class File {
   virtual EventMask Poll();                            // default: always readable and writable
   virtual WaitQueue* wait_queue() { return nullptr; }  // null: readiness never changes
 
-  // Called for each descriptor of a table that is closed (flush), before the reference goes:
-  // releases POSIX locks of `owner` and the like.
-  virtual void Flush(uint64_t owner) { (void)owner; }
+  // Called for each descriptor of a table that is closed (flush), before the reference goes: the
+  // record locks of that table on the file end, by whichever descriptor they were made (fcntl(2)).
+  void Flush(uint64_t owner);
+  // The advisory locks of the file, to add one; null when it has no inode.
+  FileLocksRef locks();
 
   // True while open(2) is not complete: a fifo opened without O_NONBLOCK waits for its other end
   // (fifo(7)). Whoever got the file from Vfs::Open waits on wait_queue() for kEventIn | kEventOut
@@ -113,6 +116,9 @@ class File {
  private:
   std::atomic<uint32_t> flags_;
   DentryRef dentry_;
+  // Where this file may have locks of its own (flock, F_OFD_SETLK); they end with it.
+  absl::Mutex locks_mutex_;
+  FileLocksRef locks_ ABSL_GUARDED_BY(locks_mutex_);
 };
 using FileRef = std::shared_ptr<File>;
 

@@ -4,6 +4,9 @@
 
 #include <atomic>
 
+#include "absl/base/attributes.h"
+#include "absl/synchronization/mutex.h"
+
 namespace ringfence::sentry {
 namespace {
 
@@ -20,6 +23,22 @@ uint64_t AllocateDeviceId() {
   static std::atomic<uint64_t> next{32};
   const uint64_t minor = next.fetch_add(1, std::memory_order_relaxed);
   return (minor & 0xff) | ((minor & ~uint64_t{0xff}) << 12);
+}
+
+// Few files are ever locked: one mutex for the pointers of all.
+ABSL_CONST_INIT absl::Mutex locks_mutex(absl::kConstInit);
+
+FileLocksRef Inode::Locks() {
+  absl::MutexLock lock(&locks_mutex);
+  if (locks_ == nullptr) locks_ = std::make_shared<FileLocks>();
+  has_locks_.store(true, std::memory_order_release);
+  return locks_;
+}
+
+FileLocksRef Inode::FindLocks() {
+  if (!has_locks_.load(std::memory_order_acquire)) return nullptr;
+  absl::MutexLock lock(&locks_mutex);
+  return locks_;
 }
 
 FileSystem::FileSystem() : device_id_(AllocateDeviceId()) {}

@@ -11,6 +11,7 @@
 #ifndef RINGFENCE_SENTRY_VFS_INODE_H_
 #define RINGFENCE_SENTRY_VFS_INODE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -56,6 +57,10 @@ class Inode : public std::enable_shared_from_this<Inode> {
   virtual ~Inode() = default;
   FileSystem* fs() const { return fs_; }
 
+  // The advisory locks of the file. `FindLocks` is null as long as nobody has asked for Locks().
+  FileLocksRef Locks();
+  FileLocksRef FindLocks();
+
   virtual Result<Attributes> GetAttr(const CallContext& ctx) = 0;
   // Ownership rules (chmod(2), chown(2), utimensat(2)) have been checked. Default EPERM.
   virtual Result<void> SetAttr(const CallContext& ctx, const SetAttrRequest& request);
@@ -99,6 +104,8 @@ class Inode : public std::enable_shared_from_this<Inode> {
 
  private:
   FileSystem* fs_;
+  std::atomic<bool> has_locks_{false};
+  FileLocksRef locks_;  // guarded by a mutex of inode.cc
 };
 
 }  // namespace ringfence::sentry

@@ -132,6 +132,36 @@ Result<size_t> Pipe::Read(UserIo& io, bool packets) {
   return done;
 }
 
+Result<size_t> Pipe::Peek(UserIo& io) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  if (used_ == 0) return writers_ != 0 ? Result<size_t>(Errno::kAGAIN) : size_t{0};
+  const size_t n = std::min<uint64_t>(io.remaining(), used_);
+  size_t done = 0;
+  while (done < n) {
+    const size_t at = (head_ + done) % ring_.size();
+    const size_t want = std::min(n - done, ring_.size() - at);
+    const size_t got = TRY(io.Write(ring_.data() + at, want));
+    done += got;
+    if (got < want) break;
+  }
+  return done;
+}
+
+void Pipe::Unread(absl::Span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  {
+    absl::MutexLock lock(&mutex_);
+    GrowLocked(used_ + bytes.size());
+    head_ = (head_ + ring_.size() - bytes.size()) % ring_.size();
+    const size_t first = std::min(bytes.size(), ring_.size() - head_);
+    std::memcpy(ring_.data() + head_, bytes.data(), first);
+    std::memcpy(ring_.data(), bytes.data() + first, bytes.size() - first);
+    used_ += bytes.size();
+    if (!packets_.empty()) packets_.push_front(bytes.size());
+  }
+  wait_queue_.Notify(kEventIn);
+}
+
 Result<size_t> Pipe::Write(UserIo& io, bool packets) {
   if (io.remaining() == 0) return size_t{0};  // also without readers
   size_t done = 0;

@@ -20,6 +20,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "sentry/base/wait_queue.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/inode.h"
@@ -43,6 +44,10 @@ class Pipe {
   Result<size_t> Read(UserIo& io, bool packets);
   // EPIPE, EAGAIN. May write less than asked (more than PIPE_BUF bytes, little room).
   Result<size_t> Write(UserIo& io, bool packets);
+  // For splice(2) and tee(2). Peek copies from the front and takes nothing; EAGAIN and the end as
+  // Read. Unread puts bytes back that a read took and nobody got, over the capacity if need be.
+  Result<size_t> Peek(UserIo& io) const;
+  void Unread(absl::Span<const std::byte> bytes);
   // F_SETPIPE_SZ: rounded up to a power of two of pages. EBUSY when more is in it, EPERM when
   // over the maximum or when all pipes together get too large. Returns the new capacity.
   Result<uint64_t> SetCapacity(const CallContext& ctx, uint64_t bytes);

@@ -71,7 +71,8 @@ class ProcLink final : public ProcInode {
  public:
   using Target = std::function<Result<std::string>(const CallContext&, const ProcPlace&)>;
   using Magic = std::function<Result<DentryRef>(const CallContext&, const ProcPlace&)>;
-  ProcLink(const ProcPlace& place, Target target, Magic magic = nullptr);
+  ProcLink(const ProcPlace& place, Target target, Magic magic = nullptr,
+           uint32_t permissions = 0777);
   Result<FileRef> Open(const CallContext&, uint32_t) override { return Errno::kLOOP; }
   Result<std::string> ReadLink(const CallContext& ctx) override { return target_(ctx, place()); }
   Result<std::optional<DentryRef>> MagicLink(const CallContext& ctx) override;
@@ -94,6 +95,17 @@ class ProcDirectory : public ProcInode {
     uint32_t type;     // S_IFDIR, S_IFREG, S_IFLNK
     int64_t position;  // grows; stays the same while the name exists
   };
+  // Linux looks a name up before it asks whether the directory can take it.
+  Result<InodeRef> Create(const CallContext&, std::string_view, uint32_t, uint64_t) override {
+    return Errno::kNOENT;
+  }
+  Result<InodeRef> Mkdir(const CallContext&, std::string_view, uint32_t) override {
+    return Errno::kNOENT;
+  }
+  Result<InodeRef> Symlink(const CallContext&, std::string_view, std::string_view) override {
+    return Errno::kNOENT;
+  }
+
   // Names at `position` and after, in order.
   virtual Result<std::vector<Name>> Names(const CallContext& ctx, int64_t position) = 0;
 
@@ -129,6 +141,11 @@ ProcRow TextRow(std::string_view name, uint32_t permissions, ProcGenerator gener
 ProcRow LinkRow(std::string_view name, ProcLink::Target target, ProcLink::Magic magic = nullptr);
 ProcRow TableRow(std::string_view name, const std::vector<ProcRow>* rows);
 
+// The task of an inode; ESRCH once it is gone, as Linux answers reads of an open file.
+Result<TaskSnapshot> TaskOf(const ProcPlace& place);
+// May the caller look into the memory of `task` (ptrace(2), PTRACE_MODE_READ)? EACCES.
+Result<void> CheckPrivate(const CallContext& ctx, const TaskSnapshot& task);
+
 // A decimal number without sign, space or leading zero; -1 when it is none.
 int32_t ParseId(std::string_view text);
 
@@ -137,6 +154,7 @@ const std::vector<ProcRow>& ProcSystemRows();   // files of /proc
 const std::vector<ProcRow>& ProcSysRows();      // /proc/sys
 const std::vector<ProcRow>& ProcProcessRows();  // text files and links of /proc/PID
 InodeRef MakeProcRoot(const ProcPlace& place);
+InodeRef MakeProcMem(const ProcPlace& place);
 InodeRef MakeProcProcess(const ProcPlace& place, bool thread);
 InodeRef MakeProcFds(const ProcPlace& place, bool info);
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sentry/base/call_context.h"
@@ -63,6 +64,9 @@ class ProcSource {
   // By tid; nothing when there is no such task. A tgid names its leader, also a zombie.
   virtual std::optional<TaskSnapshot> Find(int32_t tid) const = 0;
   virtual SystemSnapshot System() const = 0;
+  // What writes to /proc/PID change; a task that is gone is left alone.
+  virtual void SetComm(int32_t tid, std::string_view name) const = 0;
+  virtual void SetOomScoreAdjust(int32_t tid, int32_t value) const = 0;
   virtual std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const = 0;
 };
 

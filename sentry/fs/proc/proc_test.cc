@@ -35,6 +35,8 @@ class ScriptedSource final : public ProcSource {
     task.limits[7] = {1024, ~uint64_t{0}};
     return task;
   }
+  void SetComm(int32_t, std::string_view) const override {}
+  void SetOomScoreAdjust(int32_t, int32_t) const override {}
   SystemSnapshot System() const override {
     SystemSnapshot system;
     system.hostname = "box";

@@ -130,7 +130,7 @@ class FdDirectory final : public ProcDirectory {
   Result<InodeRef> Find(const CallContext&, std::string_view name) override {
     const int32_t fd = ParseId(name);
     if (fd < 0) return Errno::kNOENT;
-    TRY(FileOf(place(), fd));
+    const FileRef file = TRY(FileOf(place(), fd));
     const ProcPlace child = place().Child(static_cast<uint64_t>(fd));
     if (info_) {
       return InodeRef(std::make_shared<ProcText>(
@@ -139,7 +139,8 @@ class FdDirectory final : public ProcDirectory {
     }
     return InodeRef(std::make_shared<ProcLink>(
         child, [fd](const CallContext&, const ProcPlace& where) { return FdTarget(where, fd); },
-        [fd](const CallContext&, const ProcPlace& where) { return FdDentry(where, fd); }));
+        [fd](const CallContext&, const ProcPlace& where) { return FdDentry(where, fd); },
+        S_IXUSR | (file->readable() ? S_IRUSR : 0u) | (file->writable() ? S_IWUSR : 0u)));
   }
 
  private:

@@ -1,7 +1,10 @@
 // Text files and links of /proc/PID and /proc/PID/task/TID.
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "sentry/fs/proc/proc_inode.h"
@@ -12,29 +15,11 @@ namespace {
 
 using Text = std::string (*)(const TaskSnapshot&, const ProcSource&);
 
-// The task of an inode; ESRCH once it is gone, as Linux answers reads of an open file.
-Result<TaskSnapshot> TaskOf(const ProcPlace& place) {
-  std::optional<TaskSnapshot> task = place.source->Find(place.tid);
-  if (!task.has_value()) return Errno::kSRCH;
-  return *std::move(task);
-}
 
 ProcGenerator Of(Text text) {
   return [text](const CallContext&, const ProcPlace& place) -> Result<std::string> {
     return text(TRY(TaskOf(place)), *place.source);
   };
-}
-
-// May the caller look into the memory of `task` (ptrace(2), PTRACE_MODE_READ)?
-Result<void> CheckPrivate(const CallContext& ctx, const TaskSnapshot& task) {
-  constexpr int kCapSysPtrace = 19;
-  const Credentials& caller = *ctx.creds;
-  const Credentials& owner = *task.creds;
-  const bool same = caller.fsuid == owner.ruid && caller.fsuid == owner.euid &&
-                    caller.fsuid == owner.suid && caller.fsgid == owner.rgid &&
-                    caller.fsgid == owner.egid && caller.fsgid == owner.sgid;
-  if (same || caller.HasCapability(kCapSysPtrace)) return Ok();
-  return Errno::kACCES;
 }
 
 ProcGenerator Private(Text text) {
@@ -79,6 +64,31 @@ std::string Comm(const TaskSnapshot& task, const ProcSource&) { return task.comm
 
 std::string OomScoreAdjust(const TaskSnapshot& task, const ProcSource&) {
   return absl::StrCat(task.oom_score_adj, "\n");
+}
+
+// The name of a thread of the caller's own process.
+Result<void> SetComm(const CallContext& ctx, const ProcPlace& place, std::string_view text) {
+  const TaskSnapshot task = TRY(TaskOf(place));
+  if (task.tgid != ctx.tgid) return Errno::kINVAL;
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  place.source->SetComm(place.tid, text.substr(0, text.find('\0')));
+  return Ok();
+}
+
+Result<void> SetOomScoreAdjust(const CallContext& ctx, const ProcPlace& place,
+                               std::string_view text) {
+  constexpr int kCapSysResource = 24;
+  int32_t value = 0;
+  if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &value) || value < -1000 ||
+      value > 1000) {
+    return Errno::kINVAL;
+  }
+  const TaskSnapshot task = TRY(TaskOf(place));
+  if (value < task.oom_score_adj && !ctx.creds->HasCapability(kCapSysResource)) {
+    return Errno::kACCES;
+  }
+  place.source->SetOomScoreAdjust(place.tid, value);
+  return Ok();
 }
 
 std::string Mounts(const TaskSnapshot& task, const ProcSource& source) {
@@ -140,15 +150,16 @@ const std::vector<ProcRow>& ProcProcessRows() {
   static const std::vector<ProcRow> rows = {
       TextRow("auxv", 0400, Private(AuxiliaryVector)),
       TextRow("cmdline", 0444, Of(CmdLine)),
-      TextRow("comm", 0644, Of(Comm)),
+      TextRow("comm", 0644, Of(Comm), SetComm),
       LinkRow("cwd", FsLink<Cwd>, FsDentry<Cwd>),
       TextRow("environ", 0400, Private(Environment)),
       LinkRow("exe", ExeLink, ExeDentry),
       TextRow("limits", 0444, Of(ProcessLimits)),
       TextRow("maps", 0444, Private(ProcessMaps)),
+      {"mem", S_IFREG, MakeProcMem},
       TextRow("mountinfo", 0444, Of(MountInfo)),
       TextRow("mounts", 0444, Of(Mounts)),
-      TextRow("oom_score_adj", 0644, Of(OomScoreAdjust)),
+      TextRow("oom_score_adj", 0644, Of(OomScoreAdjust), SetOomScoreAdjust),
       LinkRow("root", FsLink<Root>, FsDentry<Root>),
       TextRow("stat", 0444, Of(ProcessStat)),
       TextRow("statm", 0444, Of(ProcessStatm)),

@@ -1,4 +1,6 @@
 // Files of /proc that describe the system, and /proc/sys.
+#include <sys/random.h>
+
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -108,6 +110,33 @@ Result<std::string> ThreadSelf(const CallContext& ctx, const ProcPlace&) {
   return absl::StrCat(ctx.tgid, "/task/", ctx.tid);
 }
 
+// A random UUID (RFC 4122, version 4) and a newline.
+std::string RandomUuid() {
+  uint8_t b[16];
+  if (getrandom(b, sizeof(b), 0) != sizeof(b)) return "";
+  b[6] = static_cast<uint8_t>((b[6] & 0x0f) | 0x40);
+  b[8] = static_cast<uint8_t>((b[8] & 0x3f) | 0x80);
+  std::string text;
+  for (int i = 0; i < 16; ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    absl::StrAppendFormat(&text, "%02x", b[i]);
+  }
+  return text + "\n";
+}
+
+const std::vector<ProcRow>& RandomRows() {
+  static const std::vector<ProcRow> rows = {
+      TextRow("boot_id", 0444, Fixed(RandomUuid())),
+      TextRow("entropy_avail", 0444, Fixed("256\n")),
+      TextRow("poolsize", 0444, Fixed("256\n")),
+      TextRow("uuid", 0444,
+              [](const CallContext&, const ProcPlace&) -> Result<std::string> {
+                return RandomUuid();
+              }),
+  };
+  return rows;
+}
+
 const std::vector<ProcRow>& KernelRows() {
   static const std::vector<ProcRow> rows = {
       TextRow("ostype", 0444, Fixed(absl::StrCat(kUtsSysname, "\n"))),
@@ -128,6 +157,7 @@ const std::vector<ProcRow>& KernelRows() {
       TextRow("threads-max", 0444, Fixed("4096\n")),
       TextRow("cap_last_cap", 0444, Fixed("40\n")),
       TextRow("ngroups_max", 0444, Fixed("65536\n")),
+      TableRow("random", &RandomRows()),
       TextRow("randomize_va_space", 0444, Fixed("2\n")),
       TextRow("overflowuid", 0444, Fixed("65534\n")),
       TextRow("overflowgid", 0444, Fixed("65534\n")),

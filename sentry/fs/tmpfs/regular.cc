@@ -34,7 +34,7 @@ class TmpfsFile : public File {
 
   Result<size_t> Write(const CallContext& ctx, UserIo& io, const int64_t* offset) override {
     if (offset != nullptr && *offset < 0) return Errno::kINVAL;
-    const bool append = (flags() & O_APPEND) != 0;
+    const bool append = (flags() & O_APPEND) != 0 || ctx.append;
     uint64_t end = 0;
     if (offset != nullptr) {
       const auto at = static_cast<uint64_t>(*offset);
@@ -156,6 +156,8 @@ Result<size_t> TmpfsRegular::Write(const CallContext& ctx, UserIo& io, const uin
   }
   *end = at;
   if (n == 0) return size_t{0};
+  if (at >= ctx.file_size_limit) return Errno::kFBIG;
+  n = std::min(n, ctx.file_size_limit - at);
   const size_t done = TRY(pages_->Write(at, io, n));
   *end = at + done;
   absl::MutexLock attributes_lock(&mutex_);
