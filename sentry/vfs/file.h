@@ -82,7 +82,7 @@ class File {
 
   // Called for each descriptor of a table that is closed (flush), before the reference goes: the
   // record locks of that table on the file end, by whichever descriptor they were made (fcntl(2)).
-  void Flush(uint64_t owner);
+  virtual void Flush(uint64_t owner);
   // The advisory locks of the file, to add one; null when it has no inode.
   FileLocksRef locks();
 

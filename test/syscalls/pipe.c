@@ -258,6 +258,24 @@ TEST(fifo_open_waits_for_peer) {
   EXPECT_EQ(read(fd, buffer, 10), 0);
 }
 
+TEST(fifo_short_lived_ends_meet) {
+  EXPECT(mkfifo("fifo", 0644) == 0);
+  for (int i = 0; i < 100; i++) {
+    const pid_t child = FORK();
+    if (child == 0) {
+      const int fd = open("fifo", O_WRONLY);
+      EXPECT_EQ(write(fd, "hello", 5), 5);
+      _exit(0);
+    }
+    const int fd = open("fifo", O_RDONLY);
+    EXPECT(fd >= 0);
+    char buffer[10];
+    EXPECT_EQ(read(fd, buffer, 10), 5);
+    EXPECT_EXIT(child, 0);
+    close(fd);
+  }
+}
+
 TEST(fifo_open_modes) {
   EXPECT(mknod("fifo", S_IFIFO | 0600, 0) == 0);
   struct stat s;

@@ -1,5 +1,6 @@
 #include "sentry/fs/tmpfs/inode.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <time.h>
@@ -160,7 +161,12 @@ std::shared_ptr<Pipe> TmpfsSpecial::PipeForOpen() {
 }
 
 Result<FileRef> TmpfsSpecial::Open(const CallContext& ctx, uint32_t flags) {
-  if (type_ == S_IFIFO) return OpenFifo(PipeForOpen(), flags);
+  if (type_ == S_IFIFO) {
+    // An end that is opened, and given up because the open has to wait, is seen by the other side.
+    const bool may_wait = (flags & O_NONBLOCK) == 0 && (flags & O_ACCMODE) != O_RDWR;
+    if (may_wait) TRY(ctx.RequireBlocking());
+    return OpenFifo(PipeForOpen(), flags);
+  }
   if (type_ == S_IFSOCK || state_->devices == nullptr) return Errno::kNXIO;
   return state_->devices->Open(ctx, type_, rdev_, flags);
 }
