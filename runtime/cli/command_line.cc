@@ -62,6 +62,7 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
   app->add_option("--env", flags->env, "set a variable of the program's environment")
       ->check(CLI::Validator(CheckEnvironment, "NAME=VALUE"))
       ->expected(1)
+      ->allow_extra_args(false)  // or it would take the command, too
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app->add_option("--debug-log", flags->debug_log, "append logs to this file, not to stderr")
       ->take_last();

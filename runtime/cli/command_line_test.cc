@@ -62,6 +62,12 @@ TEST_CASE("everything from the command on is the command's") {
   CHECK(ParseDo({"ls", "--exitless=sometimes"}).command.size() == 2);
 }
 
+TEST_CASE("--env takes one word, not the command after it") {
+  const DoCommand command = ParseDo({"--env", "A=1", "--env", "B=2", "env", "C=3"});
+  CHECK(command.env == Strings{"A=1", "B=2"});
+  CHECK(command.command == Strings{"env", "C=3"});
+}
+
 TEST_CASE("mistakes are named") {
   CHECK(Error({}).find("no command") != std::string::npos);
   CHECK(Error({"frobnicate"}).find("frobnicate") != std::string::npos);
