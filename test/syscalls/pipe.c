@@ -114,6 +114,15 @@ TEST(broken_pipe_signals) {
 static volatile int got_signal;
 static void OnSignal(int number) { got_signal = number; }
 
+TEST(writing_nothing_needs_no_reader) {
+  int ends[2];
+  Pipe(ends, 0);
+  signal(SIGPIPE, SIG_IGN);
+  close(ends[0]);
+  EXPECT_ERRNO(write(ends[1], "x", 1), EPIPE);
+  EXPECT_EQ(write(ends[1], "x", 0), 0);
+}
+
 TEST(blocked_writer_gets_epipe) {
   int ends[2];
   Pipe(ends, 0);

@@ -9,6 +9,10 @@ namespace {
 
 using Names = std::vector<std::string_view>;
 
+// Larger directories are not looked through for a sorted order: once for each listing below them,
+// that would cost more than it saves.
+constexpr size_t kMaxSorted = 16 * 1024;
+
 bool IsDirectory(const gofer::DirectoryEntry& entry) { return S_ISDIR(entry.attr.mode); }
 
 // At most `max` subdirectories from index `begin` on.
@@ -46,7 +50,7 @@ std::vector<std::string_view> Listing::SubdirectoriesFrom(std::string_view first
   if (here == by_name.end()) return {};
   const auto before = by_name.find(previous);
   const Names next = InHostOrder(*this, before == by_name.end() ? 0 : before->second + 1, 1);
-  if (next.empty() || next.front() != first) {
+  if (entries.size() <= kMaxSorted && (next.empty() || next.front() != first)) {
     Names sorted = Sorted(*this, previous, max);
     if (!sorted.empty() && sorted.front() == first) return sorted;
   }
