@@ -276,6 +276,7 @@ TEST(fifo_short_lived_ends_meet) {
       EXPECT_EQ(write(fd, "hello", 5), 5);
       _exit(0);
     }
+    if (i % 2 == 0) SleepMs(2);  // the writer waits, writes and is gone while we open
     const int fd = open("fifo", O_RDONLY);
     EXPECT(fd >= 0);
     char buffer[10];

@@ -223,15 +223,18 @@ EventMask Pipe::Poll(bool reader, bool writer, uint64_t quiet_generation) const 
   return events;
 }
 
-void Pipe::OpenEnd(bool reader, bool writer) {
+Pipe::Ends Pipe::OpenEnd(bool reader, bool writer) {
+  Ends opened;
   {
     absl::MutexLock lock(&mutex_);
     readers_ += reader ? 1 : 0;
     writers_ += writer ? 1 : 0;
     reader_generation_ += reader ? 1 : 0;
     writer_generation_ += writer ? 1 : 0;
+    opened = {readers_, writers_, reader_generation_, writer_generation_};
   }
   wait_queue_.Notify(kEventIn | kEventOut);
+  return opened;
 }
 
 void Pipe::CloseEnd(bool reader, bool writer) {

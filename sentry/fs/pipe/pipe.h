@@ -61,12 +61,13 @@ class Pipe {
 
   // Opens and closes of ends. Generations count opens, so that a fifo's open sees a peer that came
   // and went.
-  void OpenEnd(bool reader, bool writer);
-  void CloseEnd(bool reader, bool writer);
   struct Ends {
     uint32_t readers, writers;
     uint64_t reader_generation, writer_generation;
   };
+  // The ends as they are with the new one: a peer may be gone a moment later.
+  Ends OpenEnd(bool reader, bool writer);
+  void CloseEnd(bool reader, bool writer);
   Ends ends() const;
 
  private:

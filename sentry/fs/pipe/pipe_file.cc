@@ -72,8 +72,8 @@ class PipeFile : public File {
   // `inode` is null for fifos, whose dentry has one.
   PipeFile(std::shared_ptr<Pipe> pipe, std::shared_ptr<PipeInode> inode, uint32_t flags)
       : File(flags), pipe_(std::move(pipe)), inode_(std::move(inode)) {
-    pipe_->OpenEnd(readable(), writable());
-    const Pipe::Ends ends = pipe_->ends();
+    const Pipe::Ends ends = pipe_->OpenEnd(readable(), writable());
+    met_peer_ = ends.readers != 0 && ends.writers != 0;
     opened_reader_generation_ = ends.reader_generation;
     opened_writer_generation_ = ends.writer_generation;
     if (inode_ == nullptr && ends.writers == 0) quiet_generation_ = ends.writer_generation;
@@ -112,7 +112,8 @@ class PipeFile : public File {
     return inode_ != nullptr ? inode_->GetAttr(ctx) : File::GetAttr(ctx);
   }
 
-  void SetOpenPending() { pending_.store(true, std::memory_order_relaxed); }
+  // Until a peer comes; one that was there at the open counts, although it may be gone by now.
+  void SetOpenPending() { pending_.store(!met_peer_, std::memory_order_relaxed); }
   bool OpenPending() override {
     if (!pending_.load(std::memory_order_relaxed)) return false;
     const Pipe::Ends ends = pipe_->ends();
@@ -130,6 +131,7 @@ class PipeFile : public File {
   const std::shared_ptr<PipeInode> inode_;
   uint64_t opened_reader_generation_ = 0, opened_writer_generation_ = 0;
   uint64_t quiet_generation_ = ~uint64_t{0};
+  bool met_peer_ = false;
   std::atomic<bool> pending_{false};
 };
 

@@ -267,6 +267,15 @@ TEST_CASE("a fifo's open sees an end that came and went") {
   CHECK_FALSE(writer->OpenPending());
 }
 
+TEST_CASE("a fifo's open counts the end that was there, even if it has gone since") {
+  const auto pipe = NewFifo();
+  FileRef writer = OpenFifo(pipe, O_WRONLY).value();
+  const FileRef reader = OpenFifo(pipe, O_RDONLY).value();
+  CHECK_FALSE(writer->OpenPending());
+  writer.reset();
+  CHECK_FALSE(reader->OpenPending());
+}
+
 TEST_CASE("opening a fifo without waiting") {
   const auto pipe = NewFifo();
   CHECK(OpenFifo(pipe, O_WRONLY | O_NONBLOCK).error() == Errno::kNXIO);
