@@ -393,6 +393,8 @@ TEST(memfd_seals) {
   EXPECT_EQ(fcntl(fd, F_GET_SEALS), 15);
 }
 
+static void OnAlarm(int number) { (void)number; }
+
 static struct flock Lock(short type, off_t start, off_t length) {
   return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = start, .l_len = length};
 }
@@ -440,6 +442,55 @@ TEST(record_lock_waits) {
   lock.l_type = F_UNLCK;
   EXPECT(fcntl(fd, F_SETLK, &lock) == 0);
   EXPECT_EXIT(child, 0);
+}
+
+TEST(record_locks_split_and_join) {
+  const int fd = Digits("file");
+  struct flock lock = Lock(F_WRLCK, 0, 100);
+  EXPECT(fcntl(fd, F_SETLK, &lock) == 0);
+  lock = Lock(F_UNLCK, 40, 20);
+  EXPECT(fcntl(fd, F_SETLK, &lock) == 0);
+  lock = Lock(F_RDLCK, 90, -10);  // backwards: 80 to 89
+  EXPECT(fcntl(fd, F_SETLK, &lock) == 0);
+  IN_CHILD({
+    struct flock probe = Lock(F_WRLCK, 40, 20);
+    EXPECT(fcntl(fd, F_GETLK, &probe) == 0);
+    EXPECT_EQ(probe.l_type, F_UNLCK);
+    probe = Lock(F_WRLCK, 70, 1);
+    EXPECT(fcntl(fd, F_GETLK, &probe) == 0);
+    EXPECT_EQ(probe.l_start, 60);
+    EXPECT_EQ(probe.l_len, 20);
+    probe = Lock(F_RDLCK, 80, 10);
+    EXPECT(fcntl(fd, F_SETLK, &probe) == 0);  // shared with shared
+  });
+  lock = Lock(F_WRLCK, 5, -10);
+  EXPECT_ERRNO(fcntl(fd, F_SETLK, &lock), EINVAL);
+  const int reader = Open("file", O_RDONLY);
+  lock = Lock(F_WRLCK, 0, 1);
+  EXPECT_ERRNO(fcntl(reader, F_SETLK, &lock), EBADF);
+}
+
+TEST(lock_wait_is_interrupted) {
+  const int fd = Digits("file");
+  int ready[2];
+  EXPECT(pipe(ready) == 0);
+  const pid_t child = FORK();
+  if (child == 0) {
+    struct flock lock = Lock(F_WRLCK, 0, 0);
+    EXPECT(fcntl(fd, F_SETLK, &lock) == 0);
+    EXPECT_EQ(write(ready[1], "x", 1), 1);
+    for (;;) pause();
+  }
+  char c;
+  EXPECT_EQ(read(ready[0], &c, 1), 1);
+  struct sigaction action = {.sa_handler = OnAlarm};
+  sigaction(SIGALRM, &action, NULL);
+  alarm(1);
+  struct flock lock = Lock(F_WRLCK, 0, 0);
+  EXPECT_ERRNO(fcntl(fd, F_SETLKW, &lock), EINTR);
+  kill(child, SIGKILL);  // its locks end with it
+  EXPECT_EQ(fcntl(fd, F_SETLKW, &lock), 0);
+  EXPECT_KILLED(child, SIGKILL);
 }
 
 TEST(flock) {

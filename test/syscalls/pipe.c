@@ -344,6 +344,37 @@ TEST(tee_duplicates) {
   EXPECT_STR(buffer, "abcd");
 }
 
+TEST(splice_into_a_full_pipe_loses_nothing) {
+  int from[2], to[2];
+  Pipe(from, O_NONBLOCK);
+  Pipe(to, O_NONBLOCK);
+  Fill(to[1]);
+  EXPECT_EQ(write(from[1], "abcd", 4), 4);
+  EXPECT_ERRNO(splice(from[0], NULL, to[1], NULL, 4, SPLICE_F_NONBLOCK), EAGAIN);
+  close(to[0]);
+  signal(SIGPIPE, SIG_IGN);
+  EXPECT_ERRNO(splice(from[0], NULL, to[1], NULL, 4, 0), EPIPE);
+  char buffer[10] = "";
+  EXPECT_EQ(read(from[0], buffer, 10), 4);
+  EXPECT_STR(buffer, "abcd");
+}
+
+TEST(tee_states) {
+  int from[2], to[2];
+  Pipe(from, O_NONBLOCK);
+  Pipe(to, O_NONBLOCK);
+  EXPECT_ERRNO(tee(from[0], to[1], 3, 0), EAGAIN);
+  EXPECT_ERRNO(tee(from[0], from[1], 3, 0), EINVAL);
+  EXPECT_ERRNO(tee(from[1], to[1], 3, 0), EBADF);
+  EXPECT_ERRNO(tee(from[0], to[1], 3, 64), EINVAL);
+  EXPECT_EQ(write(from[1], "abcd", 4), 4);
+  close(from[1]);
+  EXPECT_EQ(tee(from[0], to[1], 30, 0), 4);
+  char buffer[10];
+  EXPECT_EQ(read(from[0], buffer, 10), 4);
+  EXPECT_EQ(tee(from[0], to[1], 30, 0), 0);
+}
+
 TEST(vmsplice_writes) {
   int ends[2];
   Pipe(ends, 0);
