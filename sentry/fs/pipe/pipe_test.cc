@@ -276,6 +276,30 @@ TEST_CASE("a fifo's open counts the end that was there, even if it has gone sinc
   CHECK_FALSE(reader->OpenPending());
 }
 
+// The counts of ends were read after the new end had become visible: a writer that met the reader,
+// wrote and went in between was taken for one of before, and the reader's open waited for ever.
+TEST_CASE("a fifo's open never misses an end that comes and goes at once") {
+  CallContext ctx = RootContext();
+  int missed = 0;
+  for (int i = 0; i < 10000; ++i) {
+    const auto pipe = NewFifo();
+    std::atomic<bool> wrote = false;
+    std::thread writer([&] {
+      Result<FileRef> file = Errno::kNXIO;
+      while (!(file = OpenFifo(pipe, O_WRONLY | O_NONBLOCK)).ok()) {
+      }
+      (void)WriteTo(ctx, **file, "hello");
+      file = Errno::kNXIO;
+      wrote = true;
+    });
+    const FileRef reader = OpenFifo(pipe, O_RDONLY).value();
+    while (!wrote) std::this_thread::yield();
+    missed += reader->OpenPending();
+    writer.join();
+  }
+  CHECK(missed == 0);
+}
+
 TEST_CASE("opening a fifo without waiting") {
   const auto pipe = NewFifo();
   CHECK(OpenFifo(pipe, O_WRONLY | O_NONBLOCK).error() == Errno::kNXIO);
