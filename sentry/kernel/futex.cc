@@ -3,6 +3,7 @@
 #include <linux/futex.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "sentry/kernel/task.h"
 
@@ -105,6 +106,30 @@ Result<void> FutexManager::Wait(Task& task, const CallContext& ctx, const WaitAr
   while (slept.ok() && waiter.bucket.load() != nullptr) slept = task.Block(args.deadline);
   if (Dequeue(&waiter)) return Ok();
   return slept;
+}
+
+Result<uint32_t> FutexManager::WaitAny(Task& task, absl::Span<const WaitArgs> words,
+                                       const Deadline& deadline) {
+  const auto waiters = std::make_unique<Waiter[]>(words.size());
+  Result<void> state;
+  size_t enqueued = 0;
+  while (state.ok() && enqueued < words.size()) {
+    waiters[enqueued].task = &task;
+    state = Enqueue(&waiters[enqueued], task.mm(), words[enqueued]);
+    if (state.ok()) ++enqueued;
+  }
+  const auto none_woken = [&] {
+    const auto waits = [](const Waiter& waiter) { return waiter.bucket.load() != nullptr; };
+    return std::all_of(waiters.get(), waiters.get() + enqueued, waits);
+  };
+  while (state.ok() && none_woken()) state = task.Block(deadline);
+  // A wake-up that has come counts, whatever else went wrong.
+  std::optional<uint32_t> woken;
+  for (uint32_t i = 0; i < enqueued; ++i) {
+    if (Dequeue(&waiters[i])) woken = i;
+  }
+  if (woken.has_value()) return *woken;
+  return state.error();
 }
 
 // --- waking ---

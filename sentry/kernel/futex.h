@@ -16,6 +16,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "sentry/base/call_context.h"
 #include "sentry/kernel/deadline.h"
 #include "sentry/mm/memory_manager.h"
@@ -39,6 +40,10 @@ class FutexManager {
   // kWOULDBLOCK_RETRY_ON_TASK. The caller turns kRESTARTSYS into restart_syscall where the timeout
   // was relative.
   Result<void> Wait(Task& task, const CallContext& ctx, const WaitArgs& args);
+
+  // futex_waitv(2): waits until one of `words` (deadlines in them do not count) is woken; its
+  // index. Errors as Wait, except that it needs the task's own thread.
+  Result<uint32_t> WaitAny(Task& task, absl::Span<const WaitArgs> words, const Deadline& deadline);
 
   // FUTEX_WAKE(_BITSET): wakes at most `count` waiters with a common bit; how many.
   Result<uint32_t> Wake(MemoryManager& mm, VirtAddr addr, bool is_private, uint32_t count,

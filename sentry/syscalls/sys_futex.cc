@@ -1,5 +1,6 @@
-// futex(2).
+// futex(2), futex_waitv(2).
 #include <linux/futex.h>
+#include <time.h>
 
 #include <algorithm>
 
@@ -93,6 +94,34 @@ Result<int64_t> SysFutex(SyscallContext& ctx) {
     default:
       return Errno::kNOSYS;
   }
+}
+
+Result<int64_t> SysFutexWaitv(SyscallContext& ctx) {
+  struct Word {
+    uint64_t expected, addr;
+    uint32_t flags, reserved;
+  };
+  constexpr uint32_t kSize32 = 2, kMaxWords = 128;
+  const uint32_t count = ctx.Uint(1);
+  if (ctx.Uint(2) != 0 || count == 0 || count > kMaxWords || ctx.Arg(0) == 0) return Errno::kINVAL;
+  Deadline deadline = Deadline::Never();
+  if (ctx.Arg(3) != 0) {
+    if (ctx.Int(4) != CLOCK_MONOTONIC && ctx.Int(4) != CLOCK_REALTIME) return Errno::kINVAL;
+    deadline = TRY(WaitDeadline(ctx, FUTEX_WAIT_BITSET, ctx.Int(4) == CLOCK_REALTIME));
+  }
+  std::vector<FutexManager::WaitArgs> words;
+  for (const Word& word : TRY(ctx.In<Word>(0).LoadArray(ctx.mm(), count, kMaxWords))) {
+    if ((word.flags & ~uint32_t{FUTEX_PRIVATE_FLAG}) != kSize32 || word.reserved != 0 ||
+        word.expected > UINT32_MAX) {
+      return Errno::kINVAL;
+    }
+    FutexManager::WaitArgs args;
+    args.addr = VirtAddr(word.addr);
+    args.is_private = (word.flags & FUTEX_PRIVATE_FLAG) != 0;
+    args.expected = static_cast<uint32_t>(word.expected);
+    words.push_back(args);
+  }
+  return int64_t{TRY(ctx.kernel().futexes().WaitAny(ctx.task(), words, deadline))};
 }
 
 }  // namespace ringfence::sentry

@@ -280,4 +280,24 @@ TEST(waitv_any) {
   EXPECT_ERRNO(syscall(SYS_futex_waitv, list, 2, 0, &limit, CLOCK_MONOTONIC), EAGAIN);
   EXPECT_ERRNO(syscall(SYS_futex_waitv, list, 0, 0, NULL, 0), EINVAL);
   EXPECT_ERRNO(syscall(SYS_futex_waitv, list, 129, 0, NULL, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex_waitv, BAD_POINTER, 2, 0, NULL, 0), EFAULT);
+  EXPECT_ERRNO(syscall(SYS_futex_waitv, list, 2, 1, NULL, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex_waitv, list, 2, 0, &limit, 99), EINVAL);
+  list[1].__reserved = 1;
+  EXPECT_ERRNO(syscall(SYS_futex_waitv, list, 2, 0, NULL, 0), EINVAL);
+}
+
+TEST(waitv_is_woken) {
+  uint32_t* shared = Shared(4096);
+  struct futex_waitv list[3] = {{.uaddr = (uintptr_t)&word, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG},
+                                {.uaddr = (uintptr_t)shared, .flags = FUTEX_32},
+                                {.uaddr = (uintptr_t)&word2, .flags = FUTEX_32}};
+  const pid_t child = FORK();
+  if (child == 0) {
+    EVENTUALLY(Futex(shared, FUTEX_WAKE, 1, NULL, NULL, 0) == 1);
+    _exit(0);
+  }
+  EXPECT_EQ(syscall(SYS_futex_waitv, list, 3, 0, NULL, 0), 1);
+  EXPECT_EXIT(child, 0);
+  EXPECT_EQ(Futex(&word, FUTEX_WAKE_PRIVATE, 9, NULL, NULL, 0), 0);  // nothing is left behind
 }
