@@ -117,7 +117,9 @@ void Reaper::ReparentChildrenLocked(ThreadGroup& group) {
 void Reaper::NotifyExitLocked(ThreadGroup& group) {
   ThreadGroup* parent = group.parent_;
   if (parent == nullptr || parent->tasks_.empty()) {
-    if (group.kernel_->init_ != &group) ReleaseLocked(group);
+    // A parent that is about to end has yet to hand its children on, zombies too.
+    const bool handed_on = parent != nullptr && !parent->zombie_;
+    if (!handed_on && group.kernel_->init_ != &group) ReleaseLocked(group);
     return;
   }
   const SigAction& action = parent->actions_->Get(SigNo::kChld);

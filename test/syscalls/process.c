@@ -330,6 +330,22 @@ TEST(parent_death_signal) {
   EXPECT_KILLED(*orphan, SIGUSR1);
 }
 
+TEST(child_that_ends_with_its_parent_is_inherited) {
+  EXPECT(prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
+  int* orphan = Shared(sizeof *orphan);
+  for (int i = 0; i < 100; i++) {
+    const pid_t middle = FORK();
+    if (middle == 0) {
+      const pid_t made = FORK();
+      if (made == 0) _exit(7);
+      *orphan = made;
+      _exit(0);
+    }
+    EXPECT_EXIT(middle, 0);
+    EXPECT_EXIT(*orphan, 7);
+  }
+}
+
 TEST(setsid_makes_session_and_group) {
   EXPECT_ERRNO(setsid(), EPERM);  // a group leader cannot
   const pid_t child = FORK();
