@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/sandbox/child.h"
 #include "runtime/sandbox/gofer_process.h"
@@ -19,6 +20,10 @@ namespace ringfence::runtime {
 namespace {
 
 int RunChild(std::string_view role, const std::vector<std::string_view>& args) {
+  // Debian's absl looks for cycles in the order of locks at every lock, behind a lock of its own,
+  // and aborts when it sees one. Tests keep that; a sandbox needs neither the abort nor the cost
+  // (a walk along a path of five names: 0.48 us with it, 0.28 us without).
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   absl::StatusOr<ChildArguments> arguments = ChildArguments::Parse(args);
   if (!arguments.ok()) {
     Say("this command is used by ringfence itself only: " + std::string(role));
