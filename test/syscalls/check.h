@@ -257,7 +257,8 @@ static int Reentry(int argc, char** argv);
 // make(1) leaves signals ignored that nobody can name (32 and 33, the C library's own).
 static void DefaultSignals(void) {
   const unsigned long by_default[4] = {0};  // struct sigaction of the kernel
-  for (int signal = 1; signal <= 64; signal++) syscall(SYS_rt_sigaction, signal, by_default, NULL, 8);
+  for (int signal = 1; signal <= 64; signal++)
+    syscall(SYS_rt_sigaction, signal, by_default, NULL, 8);
 }
 
 int main(int argc, char** argv) {

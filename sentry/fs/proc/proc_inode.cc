@@ -123,7 +123,9 @@ Result<void> ProcText::Consume(const CallContext& ctx, std::string_view text) co
 }
 
 ProcLink::ProcLink(const ProcPlace& place, Target target, Magic magic, uint32_t permissions)
-    : ProcInode(place, S_IFLNK | permissions), target_(std::move(target)), magic_(std::move(magic)) {}
+    : ProcInode(place, S_IFLNK | permissions),
+      target_(std::move(target)),
+      magic_(std::move(magic)) {}
 
 Result<std::optional<DentryRef>> ProcLink::MagicLink(const CallContext& ctx) {
   if (magic_ == nullptr) return std::optional<DentryRef>();

@@ -15,7 +15,6 @@ namespace {
 
 using Text = std::string (*)(const TaskSnapshot&, const ProcSource&);
 
-
 ProcGenerator Of(Text text) {
   return [text](const CallContext&, const ProcPlace& place) -> Result<std::string> {
     return text(TRY(TaskOf(place)), *place.source);

@@ -129,10 +129,9 @@ const std::vector<ProcRow>& RandomRows() {
       TextRow("boot_id", 0444, Fixed(RandomUuid())),
       TextRow("entropy_avail", 0444, Fixed("256\n")),
       TextRow("poolsize", 0444, Fixed("256\n")),
-      TextRow("uuid", 0444,
-              [](const CallContext&, const ProcPlace&) -> Result<std::string> {
-                return RandomUuid();
-              }),
+      TextRow(
+          "uuid", 0444,
+          [](const CallContext&, const ProcPlace&) -> Result<std::string> { return RandomUuid(); }),
   };
   return rows;
 }
