@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BAZEL ?= bazel
 
-.PHONY: help deps build demo test format check bench lab-x86 clean
+.PHONY: help deps build demo test format check bench lab-x86 docs clean
 
 help:
 	@echo 'make demo      build, then run a program on the sandbox'"'"'s own kernel'
@@ -41,6 +41,10 @@ bench: build
 
 lab-x86: build
 	@test/lab/run-x86
+
+docs: deps
+	$(BAZEL) build //sentry/syscalls:compatibility_page
+	bazel-bin/sentry/syscalls/compatibility_page > docs/syscalls.md
 
 clean:
 	rm -rf out
