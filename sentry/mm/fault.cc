@@ -170,7 +170,7 @@ Result<void> MemoryManagerImpl::MapCopiesLocked(const Vma& vma, VirtRange range,
   Result<FrameRun> copy = Errno::kFAULT;
   if (source.count >= wanted) copy = CopyRunLocked(source);
   memory_->Unref(source);
-  return MapRunLocked(range.start, TRY(std::move(copy)), {.prot = vma.LeafProt()});
+  return MapRunLocked(range.start, TRY(copy), {.prot = vma.LeafProt()});
 }
 
 // A first write to private memory of a file. Neighbours are likely to be written too (the data
