@@ -31,6 +31,7 @@ class Dentry;
 class EpollFile;
 class Inode;
 class Pipe;
+class TimerFd;
 using DentryRef = std::shared_ptr<Dentry>;
 using InodeRef = std::shared_ptr<Inode>;
 
@@ -107,6 +108,7 @@ class File {
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool IsTty() const { return false; }
   virtual EpollFile* AsEpoll() { return nullptr; }            // fs/epoll
+  virtual TimerFd* AsTimer() { return nullptr; }              // fs/timerfd
   virtual std::shared_ptr<Pipe> AsPipe() { return nullptr; }  // fs/pipe; for splice(2)
 
  protected:

@@ -1,8 +1,11 @@
 // Clocks and timers: clock_gettime(2) by the vDSO and by the call, nanosleep(2), setitimer(2),
-// timer_create(2), alarm(2), times(2).
+// timer_create(2), timerfd_create(2), alarm(2), times(2).
+#include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/auxv.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/times.h>
 
 #include "check.h"
@@ -299,4 +302,77 @@ TEST(times_counts) {
   EXPECT(times(&u) > start);
   EXPECT(u.tms_utime + u.tms_stime > t.tms_utime + t.tms_stime);
   EXPECT_ERRNO(syscall(SYS_times, BAD_POINTER), EFAULT);
+}
+
+static uint64_t Expiries(int fd) {
+  uint64_t n = 0;
+  EXPECT_EQ(read(fd, &n, sizeof n), (ssize_t)sizeof n);
+  return n;
+}
+
+TEST(timerfd_blocks_until_it_expires) {
+  const int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  EXPECT(fd >= 0);
+  EXPECT_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+  const struct itimerspec once = {{0, 0}, {0, 30000000}};
+  const int64_t start = NowMs();
+  EXPECT(timerfd_settime(fd, 0, &once, NULL) == 0);
+  EXPECT_EQ(Expiries(fd), 1);
+  EXPECT(NowMs() - start >= 29);
+  struct itimerspec left;
+  EXPECT(timerfd_gettime(fd, &left) == 0);
+  EXPECT(left.it_value.tv_sec == 0 && left.it_value.tv_nsec == 0);
+}
+
+TEST(timerfd_periods_and_poll) {
+  const int fd = timerfd_create(CLOCK_REALTIME, TFD_NONBLOCK);
+  uint64_t n;
+  EXPECT_ERRNO(read(fd, &n, sizeof n), EAGAIN);
+  const struct itimerspec period = {{0, 10000000}, {0, 10000000}};
+  EXPECT(timerfd_settime(fd, 0, &period, NULL) == 0);
+  struct pollfd p = {fd, POLLIN | POLLOUT, 0};
+  EXPECT_EQ(poll(&p, 1, 5000), 1);
+  EXPECT_EQ(p.revents, POLLIN);
+  usleep(60000);
+  EXPECT(Expiries(fd) >= 4);
+  struct itimerspec old;
+  EXPECT(timerfd_settime(fd, 0, &(struct itimerspec){{0, 0}, {0, 0}}, &old) == 0);
+  EXPECT(old.it_interval.tv_nsec == 10000000 && old.it_value.tv_nsec <= 10000000);
+  usleep(30000);
+  EXPECT_ERRNO(read(fd, &n, sizeof n), EAGAIN);
+}
+
+TEST(timerfd_absolute_times) {
+  static const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME};
+  for (unsigned i = 0; i < 3; i++) {
+    const int fd = timerfd_create(clocks[i], 0);
+    const int64_t then = ByCall(clocks[i]) + 20000000;
+    struct itimerspec at = {{0, 0}, {then / 1000000000, then % 1000000000}};
+    EXPECT(timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
+    EXPECT_EQ(Expiries(fd), 1);
+    EXPECT(ByCall(clocks[i]) >= then);
+    at.it_value.tv_sec = 1;  // long ago
+    EXPECT(timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, NULL) == 0);
+    EXPECT_EQ(Expiries(fd), 1);
+    close(fd);
+  }
+}
+
+TEST(timerfd_errors) {
+  EXPECT_ERRNO(timerfd_create(CLOCK_PROCESS_CPUTIME_ID, 0), EINVAL);
+  EXPECT_ERRNO(timerfd_create(CLOCK_MONOTONIC, 1), EINVAL);
+  const int fd = timerfd_create(CLOCK_MONOTONIC, 0);
+  struct itimerspec t = {{0, 0}, {0, 1000000000}};
+  EXPECT_ERRNO(timerfd_settime(fd, 0, &t, NULL), EINVAL);
+  t.it_value.tv_nsec = 0;
+  EXPECT_ERRNO(timerfd_settime(fd, 8, &t, NULL), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_timerfd_settime, fd, 0, BAD_POINTER, NULL), EFAULT);
+  EXPECT_ERRNO(syscall(SYS_timerfd_gettime, fd, BAD_POINTER), EFAULT);
+  EXPECT_ERRNO(timerfd_gettime(0, &t), EINVAL);
+  EXPECT_ERRNO(timerfd_gettime(99, &t), EBADF);
+  char small[7];
+  EXPECT_ERRNO(read(fd, small, sizeof small), EINVAL);
+  EXPECT_ERRNO(write(fd, "12345678", 8), EINVAL);
+  EXPECT_EQ(lseek(fd, 5, SEEK_SET), 0);  // noop_llseek
+  EXPECT_ERRNO(pread(fd, small, sizeof small, 0), ESPIPE);
 }

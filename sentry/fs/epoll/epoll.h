@@ -51,6 +51,8 @@ class EpollFile final : public File {
 
   Result<size_t> Read(const CallContext&, UserIo&, const int64_t*) override;
   Result<size_t> Write(const CallContext&, UserIo&, const int64_t*) override;
+  // As on Linux, seeking does nothing (noop_llseek).
+  Result<int64_t> Seek(const CallContext&, int64_t, int) override { return int64_t{0}; }
   EventMask Poll() override;
   WaitQueue* wait_queue() override { return &queue_; }
   EpollFile* AsEpoll() override { return this; }

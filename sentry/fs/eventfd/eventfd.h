@@ -18,6 +18,8 @@ class EventFd final : public File {
   Result<size_t> Read(const CallContext& ctx, UserIo& io, const int64_t* offset) override;
   // EINVAL for fewer than 8 bytes or the value ~0, EAGAIN when the counter would overflow.
   Result<size_t> Write(const CallContext& ctx, UserIo& io, const int64_t* offset) override;
+  // As on Linux, seeking does nothing (noop_llseek).
+  Result<int64_t> Seek(const CallContext&, int64_t, int) override { return int64_t{0}; }
   EventMask Poll() override;
   WaitQueue* wait_queue() override { return &queue_; }
   std::string AnonymousName() const override { return "anon_inode:[eventfd]"; }
