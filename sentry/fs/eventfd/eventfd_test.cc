@@ -66,7 +66,7 @@ TEST_CASE("sizes: at least 8 bytes, 8 are moved") {
   CHECK(Take(file, 100).value() == 5);
   const int64_t offset = 0;
   CHECK(ReadFrom(RootContext(), file, 8, &offset).error() == Errno::kSPIPE);
-  CHECK(file.Seek(RootContext(), 0, 0).error() == Errno::kSPIPE);
+  CHECK(file.Seek(RootContext(), 0, 0).value() == 0);  // noop_llseek
 }
 
 TEST_CASE("a write that would overflow leaves its data for the next try") {
