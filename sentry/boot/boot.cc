@@ -15,7 +15,9 @@
 namespace ringfence::sentry {
 namespace {
 
-constexpr int kSigInt = 2, kSigQuit = 3, kSigTstp = 20, kSigWinch = 28;
+// What a terminal sends to its foreground process group.
+constexpr SigSet kFromTerminal =
+    SigSet::Make(SigNo::kInt, SigNo::kQuit, SigNo::kTstp, SigNo::kWinch);
 
 CredentialsRef MakeCredentials(const BootConfig& config) {
   auto creds = std::make_shared<Credentials>();
@@ -83,9 +85,7 @@ class KernelSandbox final : public Sandbox {
   void Signal(int signal_number) override {
     const SigNo sig = static_cast<SigNo>(signal_number);
     if (!IsValid(sig)) return;
-    const bool from_keys = signal_number == kSigInt || signal_number == kSigQuit ||
-                           signal_number == kSigTstp || signal_number == kSigWinch;
-    if (from_keys) {
+    if (kFromTerminal.Has(sig)) {
       kernel_.SignalForeground(sig);
     } else {
       kernel_.SendExternalSignal(sig);

@@ -219,22 +219,25 @@ void Task::FailDelivery(SigNo sig) {
 }
 
 void Task::ForceSignal(const SigInfo& info) {
-  absl::MutexLock lock(&task_tree_mutex);
   const SigNo sig = info.sig();
-  SigAction action = group_->actions_->Get(sig);
-  const bool blocked = mask_.Has(sig);
-  if (blocked || action.handler == kSigIgn) {
-    action.handler = kSigDfl;
-    group_->actions_->Set(sig, action);
-    mask_.Remove(sig);
+  {
+    absl::MutexLock lock(&task_tree_mutex);
+    SigAction action = group_->actions_->Get(sig);
+    const bool blocked = mask_.Has(sig);
+    if (blocked || action.handler == kSigIgn) {
+      action.handler = kSigDfl;
+      group_->actions_->Set(sig, action);
+      mask_.Remove(sig);
+    }
+    if (action.handler != kSigDfl) {
+      pending_.Add({info});
+      UpdateSignalWork();
+      return;
+    }
   }
-  if (action.handler == kSigDfl) {
-    ReportFatal(info);
-    group_->DefaultLocked(sig);
-    return;
-  }
-  pending_.Add({info});
-  UpdateSignalWork();
+  ReportFatal(info);  // without the lock: whoever reads the log may be slow
+  absl::MutexLock lock(&task_tree_mutex);
+  group_->DefaultLocked(sig);
 }
 
 // As Linux does in its log (show_signal_msg), and as often at most as an operator wants to read it.
