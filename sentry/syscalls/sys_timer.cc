@@ -17,10 +17,6 @@ GuestItimerval ToItimerval(const TimerValue& value) {
   return {ToTimeval(value.interval_ns), ToTimeval(value.value_ns)};
 }
 
-GuestItimerspec ToItimerspec(const TimerValue& value) {
-  return {FromNanos(value.interval_ns), FromNanos(value.value_ns)};
-}
-
 Result<TimerEvent> DecodeEvent(const GuestSigevent& e) {
   constexpr int32_t kSignal = 0, kNone = 1, kThread = 2, kThreadId = 4;
   TimerEvent event;
@@ -88,10 +84,7 @@ Result<int64_t> SysTimerCreate(SyscallContext& ctx) {
 
 Result<int64_t> SysTimerSettime(SyscallContext& ctx) {
   if (ctx.Arg(2) == 0) return Errno::kINVAL;
-  const GuestItimerspec wanted = TRY(ctx.In<GuestItimerspec>(2).Load(ctx.mm()));
-  TimerValue value;
-  value.value_ns = TRY(ToNanos(wanted.value));
-  value.interval_ns = TRY(ToNanos(wanted.interval));
+  const TimerValue value = TRY(ToTimerValue(TRY(ctx.In<GuestItimerspec>(2).Load(ctx.mm()))));
   const bool absolute = (ctx.Uint(1) & TIMER_ABSTIME) != 0;
   const TimerValue old = TRY(ctx.group().timers().Set(ctx.Int(0), absolute, value));
   if (ctx.Arg(3) != 0) TRY(ctx.Out<GuestItimerspec>(3).Store(ctx.mm(), ToItimerspec(old)));

@@ -47,10 +47,6 @@ Result<TimerRef> TimerArg(SyscallContext& ctx) {
   return ref;
 }
 
-GuestItimerspec ToItimerspec(const TimerValue& value) {
-  return {FromNanos(value.interval_ns), FromNanos(value.value_ns)};
-}
-
 }  // namespace
 
 Result<int64_t> SysTimerfdCreate(SyscallContext& ctx) {
@@ -67,10 +63,8 @@ Result<int64_t> SysTimerfdCreate(SyscallContext& ctx) {
 Result<int64_t> SysTimerfdSettime(SyscallContext& ctx) {
   const uint32_t flags = ctx.Uint(1);
   const GuestItimerspec wanted = TRY(ctx.In<GuestItimerspec>(2).Load(ctx.mm()));
-  TimerValue value;
   if ((flags & ~(kAbsolute | kCancelOnSet)) != 0) return Errno::kINVAL;
-  value.value_ns = TRY(ToNanos(wanted.value));
-  value.interval_ns = TRY(ToNanos(wanted.interval));
+  const TimerValue value = TRY(ToTimerValue(wanted));
   const TimerRef ref = TRY(TimerArg(ctx));
   const TimerValue old = ref.timer->Set((flags & kAbsolute) != 0, value);
   if (ctx.Arg(3) != 0) TRY(ctx.Out<GuestItimerspec>(3).Store(ctx.mm(), ToItimerspec(old)));

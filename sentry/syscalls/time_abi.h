@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "sentry/kernel/clock_timer.h"
 #include "sentry/kernel/deadline.h"
 #include "sentry/kernel/limits.h"
 #include "sentry/syscalls/guest_abi.h"
@@ -38,6 +39,16 @@ inline GuestRusage ToGuestRusage(const Rusage& usage) {
   out.nvcsw = static_cast<int64_t>(usage.voluntary_switches);
   out.nivcsw = static_cast<int64_t>(usage.involuntary_switches);
   return out;
+}
+
+inline GuestItimerspec ToItimerspec(const TimerValue& value) {
+  return {FromNanos(value.interval_ns), FromNanos(value.value_ns)};
+}
+
+// EINVAL for times that are none.
+inline Result<TimerValue> ToTimerValue(const GuestItimerspec& spec) {
+  const int64_t value = TRY(ToNanos(spec.value));
+  return TimerValue{.value_ns = value, .interval_ns = TRY(ToNanos(spec.interval))};
 }
 
 }  // namespace ringfence::sentry
