@@ -15,6 +15,7 @@
 #ifndef RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
 #define RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
 
+#include <algorithm>
 #include <cstdint>
 
 #include "platform/api/platform.h"
@@ -24,8 +25,6 @@ namespace ringfence::kvm {
 class ExitlessPolicy {
  public:
   static constexpr int64_t kWindowNanos = 1'000'000;
-  // Polling without a single call before the service thread parks.
-  static constexpr int64_t kIdleNanos = 200'000;
   static constexpr int64_t kFirstPauseNanos = 5'000'000;
   static constexpr int64_t kLongestPauseNanos = 640'000'000;
   // Calls in a row that exit, and the time they may take, for waking to be worth it.
@@ -42,6 +41,13 @@ class ExitlessPolicy {
   // How long a posted call may wait before it is withdrawn: as long as an exit takes, so that a
   // wrong guess at most doubles the cost.
   int64_t SpinNanos() const { return exit_ns_; }
+
+  // Polling without a single call before the service thread parks: as long as the calls take that
+  // would wake it again, since a vCPU whose CPU it was given may need that long to come back.
+  int64_t IdleNanos() const {
+    constexpr int64_t kLeast = 200'000;
+    return std::clamp(int64_t{kBurstCalls} * exit_ns_, kLeast, kWindowNanos);
+  }
 
   struct Window {
     int64_t start;  // any clock, ns

@@ -73,5 +73,14 @@ TEST_CASE("mode on only parks when there is nothing to do") {
   CHECK(policy.ShouldWake(0, 1000 * kMs));
 }
 
+TEST_CASE("the service thread is not parked before an expensive exit is over") {
+  const auto idle = [](int64_t exit_ns) {
+    return ExitlessPolicy(ExitlessMode::kAuto, 2, exit_ns).IdleNanos();
+  };
+  CHECK(idle(2'000) == 200'000);
+  CHECK(idle(50'000) == 600'000);
+  CHECK(idle(500'000) == ExitlessPolicy::kWindowNanos);
+}
+
 }  // namespace
 }  // namespace ringfence::kvm

@@ -33,6 +33,7 @@ ServiceThread::ServiceThread(const ExitlessPolicy& policy, unsigned max_vcpus, u
                              Stats* stats)
     : enabled_(policy.enabled()),
       spin_limit_(spin_limit),
+      idle_ns_(policy.IdleNanos()),
       stats_(stats),
       gates_(max_vcpus),
       policy_(policy) {}
@@ -116,7 +117,7 @@ void ServiceThread::Poll() {
     }
     const int64_t now = NowNanos();
     if (window.served != served) last_call = now;
-    const bool idle = now - last_call >= ExitlessPolicy::kIdleNanos;
+    const bool idle = now - last_call >= idle_ns_;
     if (now - window.start < ExitlessPolicy::kWindowNanos && !idle) continue;
     window.end = now;
     const long preemptions_now = Preemptions();

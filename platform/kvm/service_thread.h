@@ -61,6 +61,7 @@ class ServiceThread {
 
   const bool enabled_;
   const uint32_t spin_limit_;
+  const int64_t idle_ns_;
   Stats* const stats_;
   std::vector<std::atomic<CallGate*>> gates_;
   std::atomic<uint32_t> gate_count_{0};
