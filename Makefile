@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 BAZEL ?= bazel
 
-.PHONY: help deps build demo test format check bench lab-x86 docs clean
+.PHONY: help deps build demo test mutate format check bench lab-x86 docs clean
 
 help:
 	@echo 'make demo      build, then run a program on the sandbox'"'"'s own kernel'
 	@echo 'make build     build the CLI and leave it at out/ringfence'
 	@echo 'make test      all tests: unit, end to end, lab; PART=quick|long|lab for one part'
+	@echo 'make mutate    swaps each system call for ENOSYS: does a case notice?'
 	@echo 'make format    clang-format every source in place'
 	@echo 'make check     format, clang thread-safety, clang-tidy, layering, file sizes'
 	@echo 'make bench     ratios to native; leaves out/bench'
@@ -29,6 +30,9 @@ demo: build
 
 test: deps
 	@tools/run-tests $(if $(PART),--part $(PART))
+
+mutate: deps
+	@tools/mutate
 
 format:
 	@clang-format -i $$(git ls-files "*.h" "*.cc")

@@ -226,7 +226,8 @@ static int CheckRun(const Case* test) {
   setpgid(check_running, check_running);
   alarm(30);
   int status = 0;
-  while (waitpid(check_running, &status, 0) < 0 && errno == EINTR) {
+  while (waitpid(check_running, &status, 0) < 0) {
+    if (errno != EINTR) Fail(__FILE__, __LINE__, "waitpid: %s", strerrorname_np(errno));
   }
   alarm(0);
   kill(-check_running, SIGKILL);
