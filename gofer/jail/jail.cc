@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -21,6 +22,7 @@ absl::Status HostError(const char* what) { return absl::ErrnoToStatus(errno, wha
 }  // namespace
 
 absl::Status CloseAllBut(std::vector<int> keep) {
+  keep.insert(keep.end(), {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO});
   std::sort(keep.begin(), keep.end());
   unsigned first = 0;
   for (const int fd : keep) {
@@ -33,10 +35,12 @@ absl::Status CloseAllBut(std::vector<int> keep) {
   return absl::OkStatus();
 }
 
-absl::Status DieWithParent(pid_t parent) {
+absl::Status DieWithParent(int channel) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return HostError("PR_SET_PDEATHSIG");
-  // It may have gone before the call above.
-  if (getppid() != parent) return absl::AbortedError("the parent process is gone");
+  // It may have gone before the call above. getppid(2) does not tell in a pid namespace.
+  pollfd peer = {.fd = channel, .events = 0, .revents = 0};
+  if (poll(&peer, 1, 0) < 0) return HostError("poll");
+  if (peer.revents != 0) return absl::AbortedError("the parent process is gone");
   return absl::OkStatus();
 }
 
@@ -52,18 +56,6 @@ absl::StatusOr<uint64_t> RaiseDescriptorLimit() {
   limit.rlim_cur = limit.rlim_max;
   if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return HostError("setrlimit(RLIMIT_NOFILE)");
   return limit.rlim_cur;
-}
-
-absl::Status EnterJail(const JailOptions& options) {
-  std::vector<int> keep = options.keep_fds;
-  keep.insert(keep.end(), {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO});
-  absl::Status status = CloseAllBut(std::move(keep));
-  if (status.ok()) status = DieWithParent(options.parent);
-  if (status.ok()) status = DropPrivilegeGains();
-  if (status.ok()) status = RaiseDescriptorLimit().status();
-  // The caller's directory would keep its mount busy.
-  if (status.ok() && chdir("/") != 0) status = HostError("chdir to /");
-  return status;
 }
 
 }  // namespace ringfence::gofer

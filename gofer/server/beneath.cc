@@ -136,8 +136,9 @@ Result<bool> IsOnKernelFileSystem(int path_fd) {
   return false;
 }
 
-Result<Reopener> Reopener::Make() {
-  UniqueFd self_fd(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
+Result<Reopener> Reopener::Make(UniqueFd self_fd) {
+  if (self_fd.valid()) return Reopener(std::move(self_fd));
+  self_fd.Reset(open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!self_fd.valid()) return LastHostErrno();
   return Reopener(std::move(self_fd));
 }

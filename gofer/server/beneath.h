@@ -47,8 +47,9 @@ Result<bool> IsOnKernelFileSystem(int path_fd);
 // gofer has left the host's mount tree.
 class Reopener {
  public:
-  // The errno of opening /proc/self/fd, when there is no /proc.
-  static Result<Reopener> Make();
+  // `self_fd`: the directory /proc/self/fd (gofer/jail/mounts.h, DetachSelfFd); if there is none it
+  // is opened, which fails when there is no /proc.
+  static Result<Reopener> Make(UniqueFd self_fd = UniqueFd());
 
   // Opens the file of `path_fd` itself. `flags` as for open(2).
   Result<UniqueFd> Open(int path_fd, int flags) const;

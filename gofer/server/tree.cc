@@ -46,11 +46,11 @@ Errno WhyNotBelow(const TreeNode& node) {
 
 }  // namespace
 
-Result<std::unique_ptr<Tree>> Tree::Make(UniqueFd root, NodeTableLimits limits) {
+Result<std::unique_ptr<Tree>> Tree::Make(UniqueFd root, NodeTableLimits limits, UniqueFd self_fd) {
   const Attributes attr = TRY(StatPath(root.get()));
   if (!S_ISDIR(attr.mode)) return Errno::kNOTDIR;
   const bool on_kernel_fs = TRY(IsOnKernelFileSystem(root.get()));
-  std::unique_ptr<Tree> tree(new Tree(TRY(Reopener::Make()), limits));
+  std::unique_ptr<Tree> tree(new Tree(TRY(Reopener::Make(std::move(self_fd))), limits));
   tree->root_ = tree->nodes_.MakeRoot(std::move(root), attr, on_kernel_fs);
   tree->root_id_ = tree->nodes_.Publish(tree->root_);
   return tree;

@@ -23,8 +23,10 @@ namespace ringfence::gofer {
 
 class Tree {
  public:
-  // `root`: any descriptor of a directory. ENOTDIR, or the errno of /proc/self/fd.
-  static Result<std::unique_ptr<Tree>> Make(UniqueFd root, NodeTableLimits limits);
+  // `root`: any descriptor of a directory; `self_fd`: see Reopener. ENOTDIR, or the errno of
+  // /proc/self/fd.
+  static Result<std::unique_ptr<Tree>> Make(UniqueFd root, NodeTableLimits limits,
+                                            UniqueFd self_fd = UniqueFd());
 
   Result<Node> Attach();
   Result<WalkResult> Walk(NodeId node, std::span<const std::string_view> components);

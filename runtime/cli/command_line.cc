@@ -14,7 +14,7 @@ constexpr char kVersion[] = "ringfence 0.1";
 constexpr char kUsage[] = "usage: ringfence COMMAND ...; ringfence --help lists the commands";
 constexpr char kDoUsage[] =
     "usage: ringfence do [--exitless=auto|on|off] [--strace] [--cwd DIR] [--env NAME=VALUE]... "
-    "[--debug-log FILE] [--stats FILE] [--] COMMAND [ARGUMENT]...";
+    "[--debug-log FILE] [--stats FILE] [--debug-unconfined] [--] COMMAND [ARGUMENT]...";
 constexpr char kMainHelp[] =
     "usage: ringfence COMMAND ...\n"
     "\n"
@@ -48,6 +48,7 @@ struct DoFlags {
   std::vector<std::string> env;
   std::string debug_log;
   std::string stats;
+  bool debug_unconfined = false;
 };
 
 void AddDoFlags(CLI::App* app, DoFlags* flags) {
@@ -69,6 +70,9 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
   app->add_option("--stats", flags->stats,
                   "at the end, write what the sandbox counted to this file, as JSON")
       ->take_last();
+  app->add_flag("--debug-unconfined", flags->debug_unconfined,
+                "do without the namespaces, the empty root and the system call filters that "
+                "protect the host from a broken sandbox");
 }
 
 UsageError DoError(const std::string& what) {
@@ -105,6 +109,7 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
                       .env = std::move(flags.env),
                       .debug_log = {},
                       .stats = {},
+                      .debug_unconfined = flags.debug_unconfined,
                       .command = std::move(command)};
   if (app.count("--cwd") > 0) parsed.cwd = std::move(flags.cwd);
   if (app.count("--debug-log") > 0) parsed.debug_log = std::move(flags.debug_log);

@@ -14,7 +14,7 @@ struct Header {
 };
 
 bool IsKnown(MessageKind kind) {
-  return kind >= MessageKind::kSignal && kind <= MessageKind::kFailed;
+  return kind >= MessageKind::kSignal && kind <= MessageKind::kMapped;
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ enum class MessageKind : uint32_t {
   kStarted,     // sentry to CLI: the program runs
   kFinished,    // sentry to CLI: value is the program's wait status (wait(2))
   kFailed,      // child to CLI, then it ends: value is the CLI's exit status, text says why
+  kMapped,      // CLI to child: the ids of its user namespace are mapped
 };
 
 struct Message {

@@ -1,50 +1,94 @@
 #include "runtime/sandbox/child.h"
 
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <climits>
+#include <cstddef>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/sandbox/namespace_error.h"
 
 namespace ringfence::runtime {
 namespace {
 
+constexpr std::string_view kConfined = "confined";
+
 // gRPC would write its complaints among the program's own output.
 char kQuietGrpc[] = "GRPC_VERBOSITY=NONE";
 
-class SpawnActions {
- public:
-  SpawnActions() { posix_spawn_file_actions_init(&actions_); }
-  ~SpawnActions() { posix_spawn_file_actions_destroy(&actions_); }
-  // The child has `fd` as `target`; the same number loses its close-on-exec flag.
-  void Duplicate(int fd, int target) { posix_spawn_file_actions_adddup2(&actions_, fd, target); }
-  const posix_spawn_file_actions_t* get() const { return &actions_; }
+constexpr int kNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET |
+                            CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+constexpr size_t kStackBytes = 64 << 10;
 
- private:
-  posix_spawn_file_actions_t actions_;
+// What the child needs between its birth and its exec, in the caller's memory.
+struct Birth {
+  const ChildOptions& options;
+  char* const* argv;
+  char* const* envp;
+  int error = 0;
 };
 
-class SpawnAttributes {
- public:
-  SpawnAttributes() {
-    posix_spawnattr_init(&attributes_);
-    sigset_t none, all;
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes_, &none);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_,
-                             POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+bool Duplicate(const ChildOptions& options) {
+  for (const InheritedFd& inherited : options.fds) {
+    const int flags = fcntl(inherited.fd, F_GETFD);
+    if (flags < 0 || fcntl(inherited.fd, F_SETFD, flags & ~FD_CLOEXEC) != 0) return false;
   }
-  ~SpawnAttributes() { posix_spawnattr_destroy(&attributes_); }
-  const posix_spawnattr_t* get() const { return &attributes_; }
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    const int source = options.standard_streams[stream];
+    if (source >= 0 && dup2(source, stream) < 0) return false;
+  }
+  return true;
+}
 
- private:
-  posix_spawnattr_t attributes_;
-};
+void ResetSignals() {
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction action = {};
+    action.sa_handler = SIG_DFL;
+    sigaction(signal, &action, nullptr);  // SIGKILL, SIGSTOP and glibc's own say no
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+// Makes capabilities of a new user namespace survive an exec by a user that is not its root
+// (capabilities(7), ambient set).
+bool CarryOverExec(const std::vector<int>& capabilities) {
+  __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capget, &header, sets) != 0) return false;
+  for (const int capability : capabilities) {
+    sets[capability / 32].inheritable |= uint32_t{1} << capability % 32;
+  }
+  if (syscall(SYS_capset, &header, sets) != 0) return false;
+  for (const int capability : capabilities) {
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0) != 0) return false;
+  }
+  return true;
+}
+
+// Runs in the caller's memory while the caller stands still: touches nothing but `Birth`, and the
+// kernel's idea of this process.
+int BeBorn(void* argument) {
+  auto* const birth = static_cast<Birth*>(argument);
+  ResetSignals();
+  setsid();
+  const bool ready = Duplicate(birth->options) &&
+                     (!birth->options.own_namespaces || CarryOverExec(birth->options.capabilities));
+  if (ready) execve("/proc/self/exe", birth->argv, birth->envp);
+  birth->error = errno;
+  _exit(127);
+}
 
 absl::StatusOr<int> ParseNumber(std::string_view text) {
   int number = 0;
@@ -58,24 +102,29 @@ absl::StatusOr<int> ParseNumber(std::string_view text) {
 }  // namespace
 
 absl::StatusOr<pid_t> SpawnSelf(const ChildOptions& options) {
-  std::vector<std::string> args = {"ringfence", std::string(options.role),
-                                   absl::StrCat("parent=", getpid())};
-  SpawnActions actions;
+  std::vector<std::string> args = {"ringfence", std::string(options.role)};
+  if (options.own_namespaces) args.emplace_back(kConfined);
   for (const InheritedFd& inherited : options.fds) {
     args.push_back(absl::StrCat(inherited.name, "=", inherited.fd));
-    actions.Duplicate(inherited.fd, inherited.fd);
-  }
-  if (options.standard_streams >= 0) {
-    for (int stream = 0; stream <= 2; ++stream) actions.Duplicate(options.standard_streams, stream);
   }
   std::vector<char*> argv;
   for (std::string& arg : args) argv.push_back(arg.data());
   argv.push_back(nullptr);
   char* envp[] = {kQuietGrpc, nullptr};
-  const SpawnAttributes attributes;
-  pid_t pid;
-  const int error =
-      posix_spawn(&pid, "/proc/self/exe", actions.get(), attributes.get(), argv.data(), envp);
+  Birth birth = {.options = options, .argv = argv.data(), .envp = envp};
+  const auto stack = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
+  // No handler of ours may run in the child, which shares this memory.
+  sigset_t all, before;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &before);
+  // As posix_spawn(3) does it, which has no way to ask for namespaces.
+  const pid_t pid =
+      clone(BeBorn, stack.get() + kStackBytes,
+            CLONE_VM | CLONE_VFORK | SIGCHLD | (options.own_namespaces ? kNamespaces : 0), &birth);
+  const int error = pid < 0 ? errno : birth.error;
+  sigprocmask(SIG_SETMASK, &before, nullptr);
+  if (pid < 0 && options.own_namespaces) return NamespaceError(error, kSysctlDirectory);
+  if (pid > 0 && error != 0) waitpid(pid, nullptr, 0);
   if (error != 0) {
     return absl::ErrnoToStatus(error, absl::StrCat("cannot start the ", std::string(options.role)));
   }
@@ -85,19 +134,19 @@ absl::StatusOr<pid_t> SpawnSelf(const ChildOptions& options) {
 absl::StatusOr<ChildArguments> ChildArguments::Parse(const std::vector<std::string_view>& args) {
   ChildArguments parsed;
   for (const std::string_view arg : args) {
+    if (arg == kConfined) {
+      parsed.confined_ = true;
+      continue;
+    }
     const size_t equals = arg.find('=');
     if (equals == arg.npos) return absl::InvalidArgumentError("not NAME=NUMBER");
     const absl::StatusOr<int> number = ParseNumber(arg.substr(equals + 1));
     if (!number.ok()) return number.status();
     const std::string name(arg.substr(0, equals));
-    if (name == "parent") {
-      parsed.parent_ = *number;
-    } else {
-      parsed.fds_[name] = *number;
-      parsed.all_.push_back(*number);
-    }
+    parsed.fds_[name] = *number;
+    parsed.all_.push_back(*number);
   }
-  if (parsed.parent_ < 0) return absl::InvalidArgumentError("no parent given");
+  if (parsed.all_.empty()) return absl::InvalidArgumentError("no descriptors given");
   return parsed;
 }
 

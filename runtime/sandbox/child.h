@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <map>
 #include <string>
 #include <string_view>
@@ -27,11 +28,15 @@ struct ChildOptions {
   std::string_view role;
   std::vector<InheritedFd> fds;
   // What the child gets as descriptors 0, 1 and 2; -1: the caller's own.
-  int standard_streams = -1;
+  std::array<int, 3> standard_streams = {-1, -1, -1};
+  // The child is process 1 in a user, pid, mount, network, ipc, uts and cgroup namespace of its
+  // own, with `capabilities` there and no id mapped: see WriteIdMaps. It knows by confined().
+  bool own_namespaces = false;
+  std::vector<int> capabilities = {};
 };
 
 // Starts the program again in a session of its own, with default signal handling, no signal blocked
-// and an empty environment.
+// and an empty environment. Call while there is one thread.
 absl::StatusOr<pid_t> SpawnSelf(const ChildOptions& options);
 
 // What SpawnSelf put on the child's command line.
@@ -40,14 +45,14 @@ class ChildArguments {
   // `args`: those after the role.
   static absl::StatusOr<ChildArguments> Parse(const std::vector<std::string_view>& args);
 
-  pid_t parent() const { return parent_; }
+  bool confined() const { return confined_; }
   // All of them, whether taken or not.
   const std::vector<int>& fds() const { return all_; }
   // Ownership of the descriptor `name`; none if there was none or it was taken before.
   UniqueFd Take(const std::string& name);
 
  private:
-  pid_t parent_ = -1;
+  bool confined_ = false;
   std::vector<int> all_;
   std::map<std::string, int> fds_;  // not taken yet
 };

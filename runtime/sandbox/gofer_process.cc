@@ -14,6 +14,7 @@
 #include "gofer/server/server.h"
 #include "gofer/server/tree.h"
 #include "runtime/control/wire.h"
+#include "runtime/sandbox/confine.h"
 #include "runtime/sandbox/supervisor.h"
 
 namespace ringfence::runtime {
@@ -29,18 +30,19 @@ size_t NodeDescriptors(uint64_t limit) {
   return std::min(rest * 3 / 4, kMaxNodeDescriptors);
 }
 
-absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments) {
-  const absl::Status jailed =
-      gofer::EnterJail({.parent = arguments->parent(), .keep_fds = arguments->fds()});
-  if (!jailed.ok()) return jailed;
+absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments,
+                                                     ControlSocket* control) {
+  UniqueFd root = arguments->Take("root"), self_fd;
+  const absl::Status confined =
+      ConfineGofer(*arguments, control, {{&root, gofer::TreeAccess::kRead}}, &self_fd);
+  if (!confined.ok()) return confined;
   const absl::StatusOr<uint64_t> limit = gofer::RaiseDescriptorLimit();
   if (!limit.ok()) return limit.status();
   gofer::NodeTableLimits limits;
   limits.descriptors = NodeDescriptors(*limit);
-  auto tree = gofer::Tree::Make(arguments->Take("root"), limits);
+  auto tree = gofer::Tree::Make(std::move(root), limits, std::move(self_fd));
   if (!tree.ok()) {
-    return absl::ErrnoToStatus(static_cast<int>(tree.error()),
-                               "cannot serve the root (is /proc mounted?)");
+    return absl::ErrnoToStatus(static_cast<int>(tree.error()), "cannot serve the root");
   }
   return gofer::Server::Start(std::move(*tree), arguments->Take("rpc"), arguments->Take("fds"));
 }
@@ -50,7 +52,7 @@ absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments) 
 void RunGoferProcess(ChildArguments arguments) {
   signal(SIGPIPE, SIG_IGN);
   ControlSocket control(arguments.Take("control"));
-  const auto server = Start(&arguments);
+  const auto server = Start(&arguments, &control);
   if (!server.ok()) {
     (void)control.Send({.kind = MessageKind::kFailed,
                         .value = kFailureStatus,

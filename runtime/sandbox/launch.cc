@@ -1,9 +1,11 @@
 #include "runtime/sandbox/launch.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <optional>
@@ -16,6 +18,8 @@
 #include "gofer/wire/fd_channel.h"
 #include "runtime/control/wire.h"
 #include "runtime/sandbox/child.h"
+#include "runtime/sandbox/confine.h"
+#include "runtime/sandbox/id_map.h"
 #include "runtime/sandbox/report.h"
 #include "runtime/sandbox/spec.h"
 #include "runtime/sandbox/supervisor.h"
@@ -23,10 +27,21 @@
 namespace ringfence::runtime {
 namespace {
 
+constexpr char kUnconfinedWarning[] =
+    "warning: --debug-unconfined: a program that breaks out of the sandbox has the rights of this "
+    "user";
+
 std::vector<std::string> CallersEnvironment() {
   std::vector<std::string> env;
   for (char** setting = environ; *setting != nullptr; ++setting) env.emplace_back(*setting);
   return env;
+}
+
+std::vector<uint32_t> CallersGroups() {
+  std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
+  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<size_t>(std::max(count, 0)));
+  return {groups.begin(), groups.end()};
 }
 
 std::string CallersDirectory() {
@@ -55,9 +70,20 @@ absl::Status OpenOutput(const char* what, const std::optional<std::string>& path
   return absl::ErrnoToStatus(errno, absl::StrCat("cannot open the ", what, " ", *path));
 }
 
+// A file for those who have to have one: nothing to be read, nothing can be written. Not a
+// directory or an O_PATH descriptor, from which others can be opened.
+absl::StatusOr<UniqueFd> MakeInertFile() {
+  UniqueFd fd(memfd_create("ringfence-none", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+  if (!fd.valid() || fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0) {
+    return absl::ErrnoToStatus(errno, "memfd_create");
+  }
+  return fd;
+}
+
 // The descriptors that the two processes share or get.
 struct Plumbing {
-  UniqueFd kvm, root, log, stats, spec;
+  UniqueFd kvm, root, log, stats, spec, inert;
   UniqueFd sentry_rpc, gofer_rpc;  // gRPC
   UniqueFd sentry_fds, gofer_fds;  // donated descriptors
 };
@@ -94,39 +120,66 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
                  .cwd_required = command.cwd.has_value(),
                  .exitless = command.exitless,
                  .strace = command.strace,
+                 .uid = getuid(),
+                 .gid = getgid(),
+                 .groups = CallersGroups(),
                  .closed_streams = closed_streams});
   if (!spec.ok()) return spec.status();
   out.spec = std::move(*spec);
+  absl::StatusOr<UniqueFd> inert = MakeInertFile();
+  if (!inert.ok()) return inert.status();
+  out.inert = std::move(*inert);
   const absl::Status connected = Connect(&out);
   if (!connected.ok()) return connected;
   return out;
 }
 
-absl::StatusOr<Child> Start(ChildOptions options) {
+// `maps`: of a child with namespaces of its own.
+absl::StatusOr<Child> Start(ChildOptions options, const IdMaps& maps) {
   auto control = ControlSocket::MakePair();
   if (!control.ok()) return control.status();
   options.fds.push_back({"control", control->second.fd()});
   const absl::StatusOr<pid_t> pid = SpawnSelf(options);
   if (!pid.ok()) return pid.status();
+  if (options.own_namespaces) {
+    const absl::Status mapped = WriteIdMaps(*pid, maps);
+    if (!mapped.ok()) return mapped;
+    (void)control->first.Send({.kind = MessageKind::kMapped, .text = {}});
+  }
   return Child{.pid = *pid, .control = std::move(control->first)};
 }
 
-absl::StatusOr<Child> StartGofer(const Plumbing& p) {
+struct Confinement {
+  bool wanted;
+  Caller caller;
+};
+
+absl::StatusOr<Child> StartGofer(const Plumbing& p, const Confinement& confinement) {
+  const int none = p.inert.get();
   return Start(
       {.role = kGoferRole,
        .fds = {{"root", p.root.get()}, {"rpc", p.gofer_rpc.get()}, {"fds", p.gofer_fds.get()}},
-       .standard_streams = p.root.get()});
+       .standard_streams = {none, none, none},
+       .own_namespaces = confinement.wanted,
+       .capabilities = GoferStartCapabilities(confinement.caller.may_map_any)},
+      GoferIdMaps(confinement.caller));
 }
 
-absl::StatusOr<Child> StartSentry(const Plumbing& p) {
+absl::StatusOr<Child> StartSentry(const Plumbing& p, const Confinement& confinement,
+                                  uint32_t closed_streams) {
   ChildOptions options = {.role = kSentryRole,
                           .fds = {{"spec", p.spec.get()},
                                   {"kvm", p.kvm.get()},
                                   {"rpc", p.sentry_rpc.get()},
-                                  {"fds", p.sentry_fds.get()}}};
+                                  {"fds", p.sentry_fds.get()}},
+                          .own_namespaces = confinement.wanted,
+                          .capabilities = SentryStartCapabilities()};
+  for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
+    if ((closed_streams >> stream & 1) != 0) options.standard_streams[stream] = p.inert.get();
+  }
   if (p.log.valid()) options.fds.push_back({"log", p.log.get()});
   if (p.stats.valid()) options.fds.push_back({"stats", p.stats.get()});
-  return Start(std::move(options));
+  return Start(std::move(options), SentryIdMaps(confinement.caller));
 }
 
 int Fail(const absl::Status& status) {
@@ -141,10 +194,15 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
   if (!plumbing.ok()) return Fail(plumbing.status());
   absl::StatusOr<UniqueFd> signals = CatchForwardedSignals();
   if (!signals.ok()) return Fail(signals.status());
+  absl::StatusOr<Caller> caller = ReadCaller();
+  if (!caller.ok()) return Fail(caller.status());
+  const Confinement confinement = {.wanted = !command.debug_unconfined,
+                                   .caller = *std::move(caller)};
+  if (command.debug_unconfined) Say(kUnconfinedWarning);
   // The sentry first: it has more to do before it needs the gofer.
-  absl::StatusOr<Child> sentry = StartSentry(*plumbing);
+  absl::StatusOr<Child> sentry = StartSentry(*plumbing, confinement, closed_streams);
   if (!sentry.ok()) return Fail(sentry.status());
-  absl::StatusOr<Child> gofer = StartGofer(*plumbing);
+  absl::StatusOr<Child> gofer = StartGofer(*plumbing, confinement);
   if (!gofer.ok()) {
     // Nobody to supervise it with: it ends with us.
     return Fail(gofer.status());

@@ -19,9 +19,9 @@
 
 #include "absl/status/statusor.h"
 #include "gofer/client/grpc_client.h"
-#include "gofer/jail/jail.h"
 #include "platform/kvm/kvm_platform.h"
 #include "runtime/control/wire.h"
+#include "runtime/sandbox/confine.h"
 #include "runtime/sandbox/spec.h"
 #include "runtime/sandbox/statistics.h"
 #include "runtime/sandbox/supervisor.h"
@@ -62,14 +62,6 @@ Failure BootFailure(const absl::Status& status) {
 uint32_t UsableCpus() {
   cpu_set_t set;
   return sched_getaffinity(0, sizeof(set), &set) == 0 ? static_cast<uint32_t>(CPU_COUNT(&set)) : 1;
-}
-
-// The supplementary groups of this process, which are the caller's.
-std::vector<uint32_t> Groups() {
-  std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
-  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
-  groups.resize(static_cast<size_t>(std::max(count, 0)));
-  return {groups.begin(), groups.end()};
 }
 
 // Writes whole lines to a descriptor it shares. Threads: any, since a line is one write.
@@ -113,9 +105,8 @@ class SentryProcess {
   bool Start(Failure* failure) {
     // The program's broken pipes are EPIPE for us and SIGPIPE for it alone.
     signal(SIGPIPE, SIG_IGN);
-    const absl::Status jailed =
-        gofer::EnterJail({.parent = arguments_.parent(), .keep_fds = arguments_.fds()});
-    if (!jailed.ok()) return Fail(failure, HostFailure(jailed));
+    const absl::Status confined = ConfineSentry(arguments_, &control_);
+    if (!confined.ok()) return Fail(failure, HostFailure(confined));
     const UniqueFd spec_fd = arguments_.Take("spec");
     absl::StatusOr<SandboxSpec> spec = ReadSpec(spec_fd);
     if (!spec.ok()) return Fail(failure, HostFailure(spec.status()));
@@ -178,9 +169,9 @@ class SentryProcess {
     config.streams = std::move(streams);
     config.memory_bytes = memory_bytes_;
     config.cpus = UsableCpus();
-    config.uid = getuid();
-    config.gid = getgid();
-    config.groups = Groups();
+    config.uid = spec.uid;
+    config.gid = spec.gid;
+    config.groups = std::move(spec.groups);
     config.umask = umask(0);
     config.exitless = spec.exitless != platform::ExitlessMode::kOff;
     if (spec.strace) config.trace = lines;

@@ -65,6 +65,9 @@ absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec) {
   wire.set_cwd_required(spec.cwd_required);
   wire.set_exitless(ToWire(spec.exitless));
   wire.set_strace(spec.strace);
+  wire.set_uid(spec.uid);
+  wire.set_gid(spec.gid);
+  for (const uint32_t group : spec.groups) wire.add_groups(group);
   wire.set_closed_streams(spec.closed_streams);
 
   UniqueFd memfd(memfd_create("ringfence-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING));
@@ -88,6 +91,9 @@ absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd) {
                      .cwd_required = wire.cwd_required(),
                      .exitless = FromWire(wire.exitless()),
                      .strace = wire.strace(),
+                     .uid = wire.uid(),
+                     .gid = wire.gid(),
+                     .groups = {wire.groups().begin(), wire.groups().end()},
                      .closed_streams = wire.closed_streams()};
 }
 

@@ -20,6 +20,9 @@ struct SandboxSpec {
   bool cwd_required = false;  // else the root stands in for a cwd that does not exist
   platform::ExitlessMode exitless = platform::ExitlessMode::kAuto;
   bool strace = false;
+  uint32_t uid = 0;  // the program's user, group and supplementary groups
+  uint32_t gid = 0;
+  std::vector<uint32_t> groups;
   uint32_t closed_streams = 0;  // bit n: the caller had descriptor n (0 to 2) closed
 };
 

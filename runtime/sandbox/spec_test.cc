@@ -16,6 +16,9 @@ TEST_CASE("a specification survives the way, whatever its bytes") {
                             .cwd_required = true,
                             .exitless = platform::ExitlessMode::kOff,
                             .strace = true,
+                            .uid = 1000,
+                            .gid = 0xfffffffe,
+                            .groups = {4, 24},
                             .closed_streams = 5};
   const UniqueFd memfd = WriteSpec(spec).value();
   const SandboxSpec read = ReadSpec(memfd).value();
@@ -25,6 +28,9 @@ TEST_CASE("a specification survives the way, whatever its bytes") {
   CHECK(read.cwd_required);
   CHECK(read.exitless == platform::ExitlessMode::kOff);
   CHECK(read.strace);
+  CHECK(read.uid == 1000);
+  CHECK(read.gid == 0xfffffffe);
+  CHECK(read.groups == spec.groups);
   CHECK(read.closed_streams == 5);
   CHECK(write(memfd.get(), "x", 1) < 0);
   CHECK(ftruncate(memfd.get(), 0) < 0);

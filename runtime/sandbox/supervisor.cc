@@ -142,6 +142,7 @@ bool Supervisor::HearSentry() {
     case MessageKind::kFailed:
       return Fail(message->text, message->value);
     case MessageKind::kSignal:
+    case MessageKind::kMapped:  // these go the other way
       break;
   }
   return false;

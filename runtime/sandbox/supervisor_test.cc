@@ -148,10 +148,12 @@ TEST_CASE("exit statuses") {
 TEST_CASE("a child gets the named descriptors, a session and a clean signal state") {
   CHECK_FALSE(ChildArguments::Parse({}).ok());
   CHECK_FALSE(ChildArguments::Parse({"parent=x"}).ok());
-  CHECK_FALSE(ChildArguments::Parse({"parent=1", "a"}).ok());
-  CHECK_FALSE(ChildArguments::Parse({"parent=1", "a=-3"}).ok());
-  ChildArguments arguments = ChildArguments::Parse({"parent=1", "a=1000", "b=1001"}).value();
-  CHECK(arguments.parent() == 1);
+  CHECK_FALSE(ChildArguments::Parse({"b=1", "a"}).ok());
+  CHECK_FALSE(ChildArguments::Parse({"b=1", "a=-3"}).ok());
+  CHECK_FALSE(ChildArguments::Parse({"confined"}).ok());
+  CHECK(ChildArguments::Parse({"confined", "a=1000"}).value().confined());
+  ChildArguments arguments = ChildArguments::Parse({"a=1000", "b=1001"}).value();
+  CHECK_FALSE(arguments.confined());
   CHECK(arguments.fds() == std::vector<int>{1000, 1001});
   CHECK(arguments.Take("a").get() == 1000);
   CHECK_FALSE(arguments.Take("a").valid());
