@@ -21,10 +21,17 @@
 //   EINVAL  a component or size outside the bounds below, or an id that was never handed out
 //   EACCES  the object lies on a kernel file system of the host (proc, sysfs, ...), whose root can
 //           be named and be a mount point but neither entered nor read
+//   EROFS   a change in a tree that the gofer serves read-only
+//   EXDEV   two nodes of one call are of different trees
+//
+// Calls that change files do what the system call of that name does, without the guest's umask and
+// permissions. What is made belongs to the ids asked for, or is not made: EPERM where the gofer may
+// not give it away, EINVAL for an id that its user namespace does not have.
 #ifndef RINGFENCE_GOFER_CLIENT_CLIENT_H_
 #define RINGFENCE_GOFER_CLIENT_CLIENT_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -43,6 +50,9 @@ inline constexpr size_t kMaxLinkTarget = 4096;     // including a final NUL (PAT
 inline constexpr uint32_t kMaxReadDirBytes = 256 * 1024;
 inline constexpr size_t kMaxCloseBatch = 4096;
 inline constexpr size_t kMaxTreeDirectories = 256;  // names asked for and listings given, each
+inline constexpr size_t kMaxXattrName = 255;
+inline constexpr size_t kMaxXattrValue = 65536;  // XATTR_SIZE_MAX
+inline constexpr size_t kMaxXattrNames = 4096;   // of one file; XATTR_LIST_MAX allows no more
 
 struct Time {
   int64_t sec = 0;
@@ -82,8 +92,44 @@ struct WalkResult {
 };
 
 struct OpenedFile {
-  UniqueFd fd;      // a regular file's, O_RDONLY, close-on-exec: use pread and mmap
+  UniqueFd fd;      // a regular file's, close-on-exec: use pread, pwrite and mmap
   Attributes attr;  // at the time of the open
+};
+
+// What Make makes: a directory, regular file, symlink, fifo, socket, or the character device 0/0
+// that stands for a removed name in an overlay. Other devices: EPERM.
+struct NewObject {
+  uint32_t mode = 0;  // type and permissions, exactly those it will have
+  uint32_t uid = 0, gid = 0;
+  uint64_t rdev = 0;
+  std::string_view target{};  // of a symlink
+};
+
+struct MadeObject {
+  Node node;
+  UniqueFd fd;           // of a regular file, if asked for
+  Attributes directory;  // afterwards
+};
+
+struct LinkedFile {
+  Attributes attr;
+  Attributes directory;
+};
+
+struct RenamedDirectories {
+  Attributes old_directory, new_directory;
+};
+
+// Which of them to change, and to what.
+struct AttributeChange {
+  struct When {
+    bool now = false;
+    Time time{};  // unless now
+  };
+  std::optional<uint32_t> mode{};  // permissions only
+  std::optional<uint32_t> uid{}, gid{};
+  std::optional<uint64_t> size{};  // of a regular file
+  std::optional<When> atime{}, mtime{};
 };
 
 // What ReadDir says of each entry; each level costs the gofer more.
@@ -116,8 +162,9 @@ class Client {
  public:
   virtual ~Client() = default;
 
-  // The root of the tree. Once, before anything else.
-  virtual Result<Node> Attach() = 0;
+  // The root of tree number `tree`: 0 is the container's root, others are its volumes, whose root
+  // may be a regular file. Before anything else in that tree. EINVAL: there is no such tree.
+  virtual Result<Node> Attach(uint32_t tree) = 0;
 
   // Walks from directory `node` down `components`: 1 to kMaxWalkComponents names, each 1 to
   // kMaxNameLength bytes without '/' and NUL, neither "." nor "..". A missing component is not an
@@ -129,10 +176,10 @@ class Client {
   // EINVAL for anything but a symlink.
   virtual Result<std::string> ReadLink(NodeId node) = 0;
 
-  // Opens a regular file for reading: the node, or what a walk from it along `components` (at most
-  // kMaxWalkComponents) leads to; then errors of such a walk too. `flags`: O_RDONLY, optionally
-  // O_NOATIME or O_DIRECT as in open(2); anything else is EROFS (write access) or EINVAL. EISDIR
-  // for a directory, ELOOP for a symlink, ENXIO for a fifo, socket or device.
+  // Opens a regular file: the node, or what a walk from it along `components` (at most
+  // kMaxWalkComponents) leads to; then errors of such a walk too. `flags`: the access mode,
+  // optionally O_APPEND, O_TRUNC, O_NOATIME or O_DIRECT as in open(2); anything else is EINVAL.
+  // EISDIR for a directory, ELOOP for a symlink, ENXIO for a fifo, socket or device.
   virtual Result<OpenedFile> Open(NodeId node, std::span<const std::string_view> components,
                                   uint32_t flags) = 0;
 
@@ -158,7 +205,59 @@ class Client {
   // Gives nodes back. Never blocks, never fails: they are queued and sent in batches along with
   // later calls. May be called on a service thread.
   virtual void Close(std::span<const NodeId> nodes) = 0;
+
+  // --- changes; by default EROFS, as of a tree that is served read-only ---
+
+  // Makes `name` in `directory`: EEXIST when it is there. A `name` of "" makes a regular file
+  // without one (O_TMPFILE; Link may give it one). A regular file is opened too, with `open_flags`
+  // as for Open, if `open` says so.
+  enum class AlsoOpen { kNo, kYes };
+  virtual Result<MadeObject> Make(NodeId directory, std::string_view name, const NewObject& object,
+                                  AlsoOpen open, uint32_t open_flags);
+  virtual Result<LinkedFile> Link(NodeId node, NodeId directory, std::string_view name);
+  // The attributes of the directory afterwards.
+  enum class Victim { kFile, kDirectory };
+  virtual Result<Attributes> Unlink(NodeId directory, std::string_view name, Victim victim);
+  // `flags`: RENAME_NOREPLACE or RENAME_EXCHANGE. `moved` and `exchanged` are the nodes of what is
+  // moved, which follow to their new names; 0 where the caller has none.
+  struct RenameArgs {
+    NodeId old_directory;
+    std::string_view old_name;
+    NodeId new_directory;
+    std::string_view new_name;
+    uint32_t flags = 0;
+    NodeId moved = 0, exchanged = 0;
+  };
+  virtual Result<RenamedDirectories> Rename(const RenameArgs& args);
+  // All of `change` or, after an error, a part of it. The attributes afterwards.
+  virtual Result<Attributes> SetAttr(NodeId node, const AttributeChange& change);
+  // fsync(2) of a directory or regular file. Not refused in a tree that is served read-only.
+  virtual Result<void> Sync(NodeId node);
+
+  // Extended attributes of regular files and directories, of the user namespace ("user.") only:
+  // others are not there (ENODATA) and cannot be set (EOPNOTSUPP), xattr(7). Default EOPNOTSUPP.
+  virtual Result<std::string> GetXattr(NodeId node, std::string_view name);
+  virtual Result<std::vector<std::string>> ListXattr(NodeId node);
+  virtual Result<void> SetXattr(NodeId node, std::string_view name, std::string_view value,
+                                uint32_t flags);
+  virtual Result<void> RemoveXattr(NodeId node, std::string_view name);
 };
+
+inline Result<MadeObject> Client::Make(NodeId, std::string_view, const NewObject&, AlsoOpen,
+                                       uint32_t) {
+  return Errno::kROFS;
+}
+inline Result<LinkedFile> Client::Link(NodeId, NodeId, std::string_view) { return Errno::kROFS; }
+inline Result<Attributes> Client::Unlink(NodeId, std::string_view, Victim) { return Errno::kROFS; }
+inline Result<RenamedDirectories> Client::Rename(const RenameArgs&) { return Errno::kROFS; }
+inline Result<Attributes> Client::SetAttr(NodeId, const AttributeChange&) { return Errno::kROFS; }
+inline Result<void> Client::Sync(NodeId) { return Ok(); }
+inline Result<std::string> Client::GetXattr(NodeId, std::string_view) { return Errno::kOPNOTSUPP; }
+inline Result<std::vector<std::string>> Client::ListXattr(NodeId) { return Errno::kOPNOTSUPP; }
+inline Result<void> Client::SetXattr(NodeId, std::string_view, std::string_view, uint32_t) {
+  return Errno::kOPNOTSUPP;
+}
+inline Result<void> Client::RemoveXattr(NodeId, std::string_view) { return Errno::kOPNOTSUPP; }
 
 }  // namespace ringfence::gofer
 

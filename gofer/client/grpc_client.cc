@@ -30,10 +30,13 @@ constexpr size_t kCloseBatch = 64;
 void KeepGrpc() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
 
 // The sentry must never hold a directory, an O_PATH descriptor or a device, whoever sent it.
-bool IsPlainFile(int fd) {
+// `wanted`: the access mode it was asked for with.
+bool IsPlainFile(int fd, uint32_t wanted) {
   struct stat s;
   const int flags = fcntl(fd, F_GETFL);
-  return fstat(fd, &s) == 0 && S_ISREG(s.st_mode) && flags >= 0 && (flags & O_PATH) == 0;
+  if (fstat(fd, &s) != 0 || !S_ISREG(s.st_mode) || flags < 0 || (flags & O_PATH) != 0) return false;
+  const auto mode = static_cast<uint32_t>(flags) & O_ACCMODE;
+  return mode == O_RDWR || mode == (wanted & O_ACCMODE);
 }
 
 using RepeatedBytes = google::protobuf::RepeatedPtrField<std::string>;
@@ -62,7 +65,7 @@ class GrpcClient final : public Client {
         stub_(wire::Gofer::NewStub(std::move(channel))),
         donations_(std::move(fd_socket)) {}
 
-  Result<Node> Attach() override;
+  Result<Node> Attach(uint32_t tree) override;
   Result<WalkResult> Walk(NodeId node, std::span<const std::string_view> components) override;
   Result<Attributes> GetAttr(NodeId node) override;
   Result<std::string> ReadLink(NodeId node) override;
@@ -76,6 +79,18 @@ class GrpcClient final : public Client {
                                                 uint32_t max_bytes) override;
   Result<FsAttributes> StatFs(NodeId node) override;
   void Close(std::span<const NodeId> nodes) override;
+  Result<MadeObject> Make(NodeId directory, std::string_view name, const NewObject& object,
+                          AlsoOpen open, uint32_t open_flags) override;
+  Result<LinkedFile> Link(NodeId node, NodeId directory, std::string_view name) override;
+  Result<Attributes> Unlink(NodeId directory, std::string_view name, Victim victim) override;
+  Result<RenamedDirectories> Rename(const RenameArgs& args) override;
+  Result<Attributes> SetAttr(NodeId node, const AttributeChange& change) override;
+  Result<void> Sync(NodeId node) override;
+  Result<std::string> GetXattr(NodeId node, std::string_view name) override;
+  Result<std::vector<std::string>> ListXattr(NodeId node) override;
+  Result<void> SetXattr(NodeId node, std::string_view name, std::string_view value,
+                        uint32_t flags) override;
+  Result<void> RemoveXattr(NodeId node, std::string_view name) override;
 
  private:
   template <typename Request, typename Reply>
@@ -86,6 +101,10 @@ class GrpcClient final : public Client {
   Result<Reply> Call(Method<Request, Reply> method, const Request& request);
   template <typename Request, typename Reply>
   Result<Reply> RoundTrip(Method<Request, Reply> method, const Request& request);
+  // The same for a call that donates a descriptor for its request's `donation`.
+  template <typename Request, typename Reply>
+  Result<Reply> CallForFd(Method<Request, Reply> method, Request* request, uint32_t open_flags,
+                          UniqueFd* fd);
   void SendClosed();
   void ReportLoss(const std::string& reason);
 
@@ -122,6 +141,20 @@ Result<Reply> GrpcClient::Call(Method<Request, Reply> method, const Request& req
   return RoundTrip(method, request);
 }
 
+template <typename Request, typename Reply>
+Result<Reply> GrpcClient::CallForFd(Method<Request, Reply> method, Request* request,
+                                    uint32_t open_flags, UniqueFd* fd) {
+  request->set_donation(donations_.Begin());
+  Result<Reply> reply = Call(method, *request);
+  if (!reply.ok()) {
+    donations_.Abandon(request->donation());
+    return reply.error();
+  }
+  *fd = TRY(donations_.Take(request->donation()));
+  if (!IsPlainFile(fd->get(), open_flags)) return Errno::kIO;
+  return reply;
+}
+
 void GrpcClient::SendClosed() {
   wire::CloseRequest request;
   {
@@ -135,8 +168,10 @@ void GrpcClient::SendClosed() {
   (void)RoundTrip(&wire::Gofer::Stub::Close, request);
 }
 
-Result<Node> GrpcClient::Attach() {
-  return FromWire(TRY(Call(&wire::Gofer::Stub::Attach, wire::AttachRequest())).root());
+Result<Node> GrpcClient::Attach(uint32_t tree) {
+  wire::AttachRequest request;
+  request.set_tree(tree);
+  return FromWire(TRY(Call(&wire::Gofer::Stub::Attach, request)).root());
 }
 
 Result<WalkResult> GrpcClient::Walk(NodeId node, std::span<const std::string_view> components) {
@@ -175,15 +210,9 @@ Result<OpenedFile> GrpcClient::Open(NodeId node, std::span<const std::string_vie
   request.set_node(node);
   TRY(AddNames(components, request.mutable_components()));
   request.set_flags(flags);
-  request.set_donation(donations_.Begin());
-  const Result<wire::OpenReply> reply = Call(&wire::Gofer::Stub::Open, request);
-  if (!reply.ok()) {
-    donations_.Abandon(request.donation());
-    return reply.error();
-  }
-  UniqueFd fd = TRY(donations_.Take(request.donation()));
-  if (!IsPlainFile(fd.get())) return Errno::kIO;
-  const Attributes attr = TRY(FromWire(reply->attr()));
+  UniqueFd fd;
+  const wire::OpenReply reply = TRY(CallForFd(&wire::Gofer::Stub::Open, &request, flags, &fd));
+  const Attributes attr = TRY(FromWire(reply.attr()));
   return OpenedFile{.fd = std::move(fd), .attr = attr};
 }
 
@@ -226,6 +255,123 @@ Result<FsAttributes> GrpcClient::StatFs(NodeId node) {
   wire::StatFsRequest request;
   request.set_node(node);
   return FromWire(TRY(Call(&wire::Gofer::Stub::StatFs, request)));
+}
+
+Result<MadeObject> GrpcClient::Make(NodeId directory, std::string_view name,
+                                    const NewObject& object, AlsoOpen open, uint32_t open_flags) {
+  if (!name.empty() && !IsValidComponent(name)) return Errno::kINVAL;
+  wire::MakeRequest request;
+  request.set_directory(directory);
+  request.set_name(std::string(name));
+  request.set_mode(object.mode);
+  request.set_uid(object.uid);
+  request.set_gid(object.gid);
+  request.set_rdev(object.rdev);
+  request.set_target(std::string(object.target));
+  MadeObject made;
+  wire::MakeReply reply;
+  if (open == AlsoOpen::kYes) {
+    request.set_open_flags(open_flags);
+    reply = TRY(CallForFd(&wire::Gofer::Stub::Make, &request, open_flags, &made.fd));
+  } else {
+    reply = TRY(Call(&wire::Gofer::Stub::Make, request));
+  }
+  made.node = TRY(FromWire(reply.node()));
+  if ((made.node.attr.mode & S_IFMT) != (object.mode & S_IFMT)) return Errno::kIO;
+  made.directory = TRY(FromWire(reply.directory()));
+  return made;
+}
+
+Result<LinkedFile> GrpcClient::Link(NodeId node, NodeId directory, std::string_view name) {
+  if (!IsValidComponent(name)) return Errno::kINVAL;
+  wire::LinkRequest request;
+  request.set_node(node);
+  request.set_directory(directory);
+  request.set_name(std::string(name));
+  const wire::LinkReply reply = TRY(Call(&wire::Gofer::Stub::Link, request));
+  const Attributes attr = TRY(FromWire(reply.attr()));
+  return LinkedFile{.attr = attr, .directory = TRY(FromWire(reply.directory()))};
+}
+
+Result<Attributes> GrpcClient::Unlink(NodeId directory, std::string_view name, Victim victim) {
+  if (!IsValidComponent(name)) return Errno::kINVAL;
+  wire::UnlinkRequest request;
+  request.set_directory(directory);
+  request.set_name(std::string(name));
+  request.set_is_directory(victim == Victim::kDirectory);
+  return FromWire(TRY(Call(&wire::Gofer::Stub::Unlink, request)).directory());
+}
+
+Result<RenamedDirectories> GrpcClient::Rename(const RenameArgs& args) {
+  if (!IsValidComponent(args.old_name) || !IsValidComponent(args.new_name)) return Errno::kINVAL;
+  wire::RenameRequest request;
+  request.set_old_directory(args.old_directory);
+  request.set_old_name(std::string(args.old_name));
+  request.set_new_directory(args.new_directory);
+  request.set_new_name(std::string(args.new_name));
+  request.set_flags(args.flags);
+  request.set_moved(args.moved);
+  request.set_exchanged(args.exchanged);
+  const wire::RenameReply reply = TRY(Call(&wire::Gofer::Stub::Rename, request));
+  const Attributes old_directory = TRY(FromWire(reply.old_directory()));
+  return RenamedDirectories{.old_directory = old_directory,
+                            .new_directory = TRY(FromWire(reply.new_directory()))};
+}
+
+Result<Attributes> GrpcClient::SetAttr(NodeId node, const AttributeChange& change) {
+  wire::SetAttrRequest request;
+  ToWire(change, &request);
+  request.set_node(node);
+  return FromWire(TRY(Call(&wire::Gofer::Stub::SetAttr, request)).attr());
+}
+
+Result<void> GrpcClient::Sync(NodeId node) {
+  wire::SyncRequest request;
+  request.set_node(node);
+  TRY(Call(&wire::Gofer::Stub::Sync, request));
+  return Ok();
+}
+
+Result<std::string> GrpcClient::GetXattr(NodeId node, std::string_view name) {
+  wire::GetXattrRequest request;
+  request.set_node(node);
+  request.set_name(std::string(name));
+  wire::GetXattrReply reply = TRY(Call(&wire::Gofer::Stub::GetXattr, request));
+  if (reply.value().size() > kMaxXattrValue) return Errno::kIO;
+  return std::move(*reply.mutable_value());
+}
+
+Result<std::vector<std::string>> GrpcClient::ListXattr(NodeId node) {
+  wire::ListXattrRequest request;
+  request.set_node(node);
+  const wire::ListXattrReply reply = TRY(Call(&wire::Gofer::Stub::ListXattr, request));
+  if (static_cast<size_t>(reply.names_size()) > kMaxXattrNames) return Errno::kIO;
+  for (const std::string& name : reply.names()) {
+    if (!IsValidXattrName(name)) return Errno::kIO;
+  }
+  return std::vector<std::string>(reply.names().begin(), reply.names().end());
+}
+
+Result<void> GrpcClient::SetXattr(NodeId node, std::string_view name, std::string_view value,
+                                  uint32_t flags) {
+  if (!IsValidXattrName(name)) return Errno::kRANGE;
+  if (value.size() > kMaxXattrValue) return Errno::k2BIG;
+  wire::SetXattrRequest request;
+  request.set_node(node);
+  request.set_name(std::string(name));
+  request.set_value(std::string(value));
+  request.set_flags(flags);
+  TRY(Call(&wire::Gofer::Stub::SetXattr, request));
+  return Ok();
+}
+
+Result<void> GrpcClient::RemoveXattr(NodeId node, std::string_view name) {
+  if (!IsValidXattrName(name)) return Errno::kRANGE;
+  wire::RemoveXattrRequest request;
+  request.set_node(node);
+  request.set_name(std::string(name));
+  TRY(Call(&wire::Gofer::Stub::RemoveXattr, request));
+  return Ok();
 }
 
 void GrpcClient::Close(std::span<const NodeId> nodes) {

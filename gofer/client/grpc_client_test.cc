@@ -84,6 +84,55 @@ class LyingGofer final : public wire::Gofer::Service {
     }
     return AnyStatus();
   }
+  grpc::Status Make(grpc::ServerContext*, const wire::MakeRequest* request,
+                    wire::MakeReply* reply) override {
+    reply->set_error(AnyError());
+    Fill(reply->mutable_node());
+    Fill(reply->mutable_directory());
+    const UniqueFd fd(AnyFd());
+    if (Odd()) (void)donations_.Send(Odd() ? request->donation() : random_(), fd.get());
+    return AnyStatus();
+  }
+  grpc::Status Link(grpc::ServerContext*, const wire::LinkRequest*,
+                    wire::LinkReply* reply) override {
+    reply->set_error(AnyError());
+    Fill(reply->mutable_attr());
+    if (Odd()) Fill(reply->mutable_directory());
+    return AnyStatus();
+  }
+  grpc::Status Unlink(grpc::ServerContext*, const wire::UnlinkRequest*,
+                      wire::UnlinkReply* reply) override {
+    reply->set_error(AnyError());
+    Fill(reply->mutable_directory());
+    return AnyStatus();
+  }
+  grpc::Status Rename(grpc::ServerContext*, const wire::RenameRequest*,
+                      wire::RenameReply* reply) override {
+    reply->set_error(AnyError());
+    Fill(reply->mutable_old_directory());
+    Fill(reply->mutable_new_directory());
+    return AnyStatus();
+  }
+  grpc::Status SetAttr(grpc::ServerContext*, const wire::SetAttrRequest*,
+                       wire::SetAttrReply* reply) override {
+    reply->set_error(AnyError());
+    Fill(reply->mutable_attr());
+    return AnyStatus();
+  }
+  grpc::Status GetXattr(grpc::ServerContext*, const wire::GetXattrRequest*,
+                        wire::GetXattrReply* reply) override {
+    reply->set_error(AnyError());
+    reply->set_value(AnyBytes(Below(16) == 0 ? 100000 : 100));
+    return AnyStatus();
+  }
+  grpc::Status ListXattr(grpc::ServerContext*, const wire::ListXattrRequest*,
+                         wire::ListXattrReply* reply) override {
+    reply->set_error(AnyError());
+    for (uint64_t n = Below(16) == 0 ? 5000 : Below(4); n > 0; --n) {
+      reply->add_names(Odd() ? "user.x" : AnyBytes(300));
+    }
+    return AnyStatus();
+  }
 
  private:
   uint64_t Below(uint64_t n) { return random_() % n; }
@@ -98,7 +147,11 @@ class LyingGofer final : public wire::Gofer::Service {
     return bytes;
   }
   int AnyFd() {
-    switch (Below(4)) {
+    switch (Below(6)) {
+      case 3:
+        return open("/tmp", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0600);
+      case 4:
+        return open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
       case 0:
         return open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
       case 1:
@@ -160,10 +213,36 @@ void AskEverything(Client& client) {
     struct stat s;
     CHECK((fstat(file->fd.get(), &s) == 0 && S_ISREG(s.st_mode)));
     CHECK((fcntl(file->fd.get(), F_GETFL) & O_PATH) == 0);
+    CHECK((fcntl(file->fd.get(), F_GETFL) & O_ACCMODE) != O_WRONLY);
   }
   if (const auto page = client.ReadDir(1, 0, 4096, EntryDetail::kAttributes); page.ok()) {
     CHECK((page->end || !page->entries.empty()));
     for (const DirectoryEntry& entry : page->entries) CheckEntry(entry);
+  }
+  if (const auto made =
+          client.Make(1, "x", {.mode = S_IFREG | 0644}, Client::AlsoOpen::kYes, O_RDWR);
+      made.ok()) {
+    struct stat s;
+    CHECK((fstat(made->fd.get(), &s) == 0 && S_ISREG(s.st_mode)));
+    CHECK((fcntl(made->fd.get(), F_GETFL) & O_ACCMODE) == O_RDWR);
+    CHECK(S_ISREG(made->node.attr.mode));
+    CHECK(made->node.id != 0);
+    CheckAttributes(made->directory);
+  }
+  if (const auto linked = client.Link(1, 2, "x"); linked.ok()) CheckAttributes(linked->attr);
+  if (const auto attr = client.Unlink(1, "x", Client::Victim::kFile); attr.ok()) {
+    CheckAttributes(*attr);
+  }
+  if (const auto renamed = client.Rename({1, "x", 2, "y"}); renamed.ok()) {
+    CheckAttributes(renamed->new_directory);
+  }
+  if (const auto attr = client.SetAttr(1, {.mode = 0644}); attr.ok()) CheckAttributes(*attr);
+  if (const auto value = client.GetXattr(1, "user.x"); value.ok()) {
+    CHECK(value->size() <= kMaxXattrValue);
+  }
+  if (const auto listed = client.ListXattr(1); listed.ok()) {
+    CHECK(listed->size() <= kMaxXattrNames);
+    for (const std::string& name : *listed) CHECK(IsValidXattrName(name));
   }
   if (const auto listed = client.ReadTree(1, names, 3, 4096); listed.ok()) {
     CHECK(listed->size() <= 3);

@@ -150,4 +150,19 @@ Result<UniqueFd> Reopener::Open(int path_fd, int flags) const {
   return UniqueFd(fd);
 }
 
+Result<void> Reopener::ChangeMode(int path_fd, uint32_t mode) const {
+  if (fchmodat(self_fd_.get(), std::to_string(path_fd).c_str(), mode, 0) != 0) {
+    return LastHostErrno();
+  }
+  return Ok();
+}
+
+Result<void> Reopener::Link(int path_fd, int dir, const std::string& name) const {
+  if (linkat(self_fd_.get(), std::to_string(path_fd).c_str(), dir, name.c_str(),
+             AT_SYMLINK_FOLLOW) != 0) {
+    return LastHostErrno();
+  }
+  return Ok();
+}
+
 }  // namespace ringfence::gofer

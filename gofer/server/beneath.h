@@ -43,8 +43,9 @@ Result<UniqueFd> OpenDirectory(int path_fd);
 // Such a tree is never entered: /proc/PID/mem alone would undo every other boundary.
 Result<bool> IsOnKernelFileSystem(int path_fd);
 
-// Opens descriptors of this process anew. Holds /proc/self/fd, so that it keeps working when the
-// gofer has left the host's mount tree.
+// Opens descriptors of this process anew, and does to what they are what the kernel offers for
+// paths only. Holds /proc/self/fd, so that it keeps working when the gofer has left the host's
+// mount tree.
 class Reopener {
  public:
   // `self_fd`: the directory /proc/self/fd (gofer/jail/mounts.h, DetachSelfFd); if there is none it
@@ -53,6 +54,10 @@ class Reopener {
 
   // Opens the file of `path_fd` itself. `flags` as for open(2).
   Result<UniqueFd> Open(int path_fd, int flags) const;
+  // Not for symlinks.
+  Result<void> ChangeMode(int path_fd, uint32_t mode) const;
+  // Gives the file of `path_fd` the name `name` in the directory `dir`.
+  Result<void> Link(int path_fd, int dir, const std::string& name) const;
 
  private:
   explicit Reopener(UniqueFd self_fd) : self_fd_(std::move(self_fd)) {}

@@ -13,28 +13,30 @@ Identity Identity::Of(const Attributes& attr) {
   return {.dev = attr.dev, .ino = attr.ino, .type = attr.mode & S_IFMT, .birth = attr.btime};
 }
 
-TreeNode::TreeNode(NodeTable* table, TreeNodeRef parent, std::string name, Identity identity,
+TreeNode::TreeNode(NodeTable* table, Place place, uint32_t tree, Identity identity,
                    bool on_kernel_fs)
     : table_(table),
-      parent_(std::move(parent)),
-      name_(std::move(name)),
+      tree_(tree),
       identity_(identity),
-      on_kernel_fs_(on_kernel_fs) {}
+      on_kernel_fs_(on_kernel_fs),
+      place_(std::move(place)) {}
 
 TreeNode::~TreeNode() {
   table_->Forget(this);
   // A chain of parents ends here one by one: recursion would be as deep as the host's tree.
-  TreeNodeRef parent = std::move(parent_);
+  TreeNodeRef parent = std::move(place_.parent);
   while (parent != nullptr && parent.use_count() == 1) {
-    parent = std::exchange(parent->parent_, nullptr);
+    parent = std::exchange(parent->place_.parent, nullptr);
   }
 }
 
 bool TreeNode::is_directory() const { return S_ISDIR(identity_.type); }
 
-TreeNodeRef NodeTable::MakeRoot(UniqueFd fd, const Attributes& attr, bool on_kernel_fs) {
+TreeNodeRef NodeTable::MakeRoot(uint32_t tree, UniqueFd fd, const Attributes& attr,
+                                bool on_kernel_fs) {
   node_count_.fetch_add(1, std::memory_order_relaxed);
-  auto root = std::make_shared<TreeNode>(this, nullptr, "", Identity::Of(attr), on_kernel_fs);
+  auto root =
+      std::make_shared<TreeNode>(this, TreeNode::Place{}, tree, Identity::Of(attr), on_kernel_fs);
   absl::MutexLock lock(&mutex_);
   root->fd_ = std::make_shared<const UniqueFd>(std::move(fd));
   return root;
@@ -46,14 +48,25 @@ Result<TreeNodeRef> NodeTable::Make(TreeNodeRef parent, std::string name, const 
     node_count_.fetch_sub(1, std::memory_order_relaxed);
     return Errno::kNFILE;
   }
-  auto node = std::make_shared<TreeNode>(this, std::move(parent), std::move(name),
-                                         Identity::Of(attr), on_kernel_fs);
+  const uint32_t tree = parent->tree();
+  auto node = std::make_shared<TreeNode>(this, TreeNode::Place{std::move(parent), std::move(name)},
+                                         tree, Identity::Of(attr), on_kernel_fs);
   if (!fd.valid()) return node;
   auto path_fd = std::make_shared<const UniqueFd>(std::move(fd));
   PathFd dropped;
   absl::MutexLock lock(&mutex_);
   dropped = StoreLocked(node.get(), std::move(path_fd));
   return node;
+}
+
+void NodeTable::Relink(const TreeNodeRef& node, const TreeNodeRef& parent, std::string name) {
+  TreeNode::Place old;  // destroyed after the lock: its destructor takes it
+  absl::MutexLock lock(&mutex_);
+  if (node->place_.parent == nullptr) return;
+  for (const TreeNode* at = parent.get(); at != nullptr; at = at->place_.parent.get()) {
+    if (at == node.get()) return;
+  }
+  old = std::exchange(node->place_, TreeNode::Place{parent, std::move(name)});
 }
 
 NodeId NodeTable::Publish(TreeNodeRef node) {
@@ -81,15 +94,21 @@ Result<void> NodeTable::Close(NodeId id) {
 }
 
 Result<PathFd> NodeTable::Descriptor(const TreeNodeRef& node) {
-  std::vector<TreeNodeRef> missing;
+  struct Missing {
+    TreeNodeRef node;
+    std::string name;
+  };
+  std::vector<Missing> missing;
   PathFd fd;
   {
     absl::MutexLock lock(&mutex_);
-    for (TreeNodeRef at = node; (fd = CachedLocked(at.get())) == nullptr; at = at->parent_) {
-      missing.push_back(at);
+    for (TreeNodeRef at = node; (fd = CachedLocked(at.get())) == nullptr; at = at->place_.parent) {
+      missing.push_back({at, at->place_.name});
     }
   }
-  for (auto it = missing.rbegin(); it != missing.rend(); ++it) fd = TRY(Reopen(*it, fd->get()));
+  for (auto it = missing.rbegin(); it != missing.rend(); ++it) {
+    fd = TRY(Reopen(it->node, it->name, fd->get()));
+  }
   return fd;
 }
 
@@ -125,8 +144,10 @@ PathFd NodeTable::StoreLocked(TreeNode* node, PathFd fd) {
   return std::exchange(victim->fd_, nullptr);
 }
 
-Result<PathFd> NodeTable::Reopen(const TreeNodeRef& node, int directory) {
-  Result<UniqueFd> opened = OpenPath(directory, node->name_);
+Result<PathFd> NodeTable::Reopen(const TreeNodeRef& node, const std::string& name, int directory) {
+  // Without a name (O_TMPFILE) there is no way back to it.
+  if (name.empty()) return Errno::kSTALE;
+  Result<UniqueFd> opened = OpenPath(directory, name);
   if (!opened.ok()) {
     const bool gone = opened.error() == Errno::kNOENT || opened.error() == Errno::kNOTDIR;
     return gone ? Errno::kSTALE : opened.error();

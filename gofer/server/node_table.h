@@ -7,6 +7,8 @@
 //
 // A node that was given back lives on while nodes below it do. All of them count.
 //
+// All trees of a gofer have their nodes here; each node knows which tree it is in.
+//
 // Threads: any.
 #ifndef RINGFENCE_GOFER_SERVER_NODE_TABLE_H_
 #define RINGFENCE_GOFER_SERVER_NODE_TABLE_H_
@@ -52,25 +54,29 @@ using PathFd = std::shared_ptr<const UniqueFd>;
 
 class TreeNode {
  public:
-  TreeNode(NodeTable* table, TreeNodeRef parent, std::string name, Identity identity,
-           bool on_kernel_fs);
+  struct Place {
+    TreeNodeRef parent;  // null: a root
+    std::string name;
+  };
+  TreeNode(NodeTable* table, Place place, uint32_t tree, Identity identity, bool on_kernel_fs);
   ~TreeNode();
   TreeNode(const TreeNode&) = delete;
   TreeNode& operator=(const TreeNode&) = delete;
 
   const Identity& identity() const { return identity_; }
   bool is_directory() const;
+  uint32_t tree() const { return tree_; }
   // See IsOnKernelFileSystem in beneath.h.
   bool on_kernel_fs() const { return on_kernel_fs_; }
 
  private:
   friend class NodeTable;
   NodeTable* const table_;
-  TreeNodeRef parent_;  // null: the root
-  const std::string name_;
+  const uint32_t tree_;
   const Identity identity_;
   const bool on_kernel_fs_;
   // Guarded by the table's mutex; the annotation cannot name another object's member.
+  Place place_;
   PathFd fd_;
   bool in_lru_ = false;
   std::list<TreeNode*>::iterator lru_position_;  // valid while in_lru_
@@ -80,12 +86,17 @@ class NodeTable {
  public:
   explicit NodeTable(NodeTableLimits limits) : limits_(limits) {}
 
-  // The tree's root, whose descriptor is never dropped.
-  TreeNodeRef MakeRoot(UniqueFd fd, const Attributes& attr, bool on_kernel_fs);
+  // The root of tree number `tree`, whose descriptor is never dropped.
+  TreeNodeRef MakeRoot(uint32_t tree, UniqueFd fd, const Attributes& attr, bool on_kernel_fs);
 
   // A node below `parent`. `fd` may be none. ENFILE at the limit.
   Result<TreeNodeRef> Make(TreeNodeRef parent, std::string name, const Attributes& attr,
                            bool on_kernel_fs, UniqueFd fd);
+
+  // `node` was renamed: it is now `name` in `parent`. Nothing happens where that cannot be (the
+  // host moved directories meanwhile and `parent` is known to be below `node`, or `node` is a
+  // root).
+  void Relink(const TreeNodeRef& node, const TreeNodeRef& parent, std::string name);
 
   // Gives `node` an id for the sentry.
   NodeId Publish(TreeNodeRef node);
@@ -105,7 +116,7 @@ class NodeTable {
   PathFd CachedLocked(TreeNode* node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Stores `fd` in the node and returns what falls out of the cache, to be closed unlocked.
   PathFd StoreLocked(TreeNode* node, PathFd fd) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Result<PathFd> Reopen(const TreeNodeRef& node, int directory);
+  Result<PathFd> Reopen(const TreeNodeRef& node, const std::string& name, int directory);
 
   const NodeTableLimits limits_;
   std::atomic<size_t> node_count_ = 0;

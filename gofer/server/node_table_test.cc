@@ -14,7 +14,7 @@ struct Fixture {
   explicit Fixture(NodeTableLimits limits) : table(limits) {
     UniqueFd fd = tree.Open();
     const Attributes attr = StatPath(fd.get()).value();
-    root = table.MakeRoot(std::move(fd), attr, false);
+    root = table.MakeRoot(0, std::move(fd), attr, false);
   }
 
   Result<TreeNodeRef> Child(const TreeNodeRef& parent, const std::string& name) {

@@ -90,6 +90,24 @@ void Listen(const Listener& listener, typename Call<Request, Reply>::Method meth
   Call<Request, Reply>::Await(listener, method, handler);
 }
 
+void ListenToChanges(const Listener& listener) {
+  using A = AsyncService;
+  Listen<wire::MakeRequest, wire::MakeReply>(listener, &A::RequestMake, &Service::Make);
+  Listen<wire::LinkRequest, wire::LinkReply>(listener, &A::RequestLink, &Service::Link);
+  Listen<wire::UnlinkRequest, wire::UnlinkReply>(listener, &A::RequestUnlink, &Service::Unlink);
+  Listen<wire::RenameRequest, wire::RenameReply>(listener, &A::RequestRename, &Service::Rename);
+  Listen<wire::SetAttrRequest, wire::SetAttrReply>(listener, &A::RequestSetAttr, &Service::SetAttr);
+  Listen<wire::GetXattrRequest, wire::GetXattrReply>(listener, &A::RequestGetXattr,
+                                                     &Service::GetXattr);
+  Listen<wire::ListXattrRequest, wire::ListXattrReply>(listener, &A::RequestListXattr,
+                                                       &Service::ListXattr);
+  Listen<wire::SetXattrRequest, wire::SetXattrReply>(listener, &A::RequestSetXattr,
+                                                     &Service::SetXattr);
+  Listen<wire::RemoveXattrRequest, wire::RemoveXattrReply>(listener, &A::RequestRemoveXattr,
+                                                           &Service::RemoveXattr);
+  Listen<wire::SyncRequest, wire::SyncReply>(listener, &A::RequestSync, &Service::Sync);
+}
+
 void ListenToAll(const Listener& listener) {
   using A = AsyncService;
   Listen<wire::AttachRequest, wire::AttachReply>(listener, &A::RequestAttach, &Service::Attach);
@@ -103,6 +121,7 @@ void ListenToAll(const Listener& listener) {
                                                      &Service::ReadTree);
   Listen<wire::StatFsRequest, wire::StatFsReply>(listener, &A::RequestStatFs, &Service::StatFs);
   Listen<wire::CloseRequest, wire::CloseReply>(listener, &A::RequestClose, &Service::Close);
+  ListenToChanges(listener);
 }
 
 }  // namespace

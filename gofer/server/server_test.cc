@@ -66,7 +66,7 @@ std::string Content(const UniqueFd& fd) {
 
 TEST_CASE("every call over the wire") {
   Fixture f;
-  const Result<Node> root = f.client->Attach();
+  const Result<Node> root = f.client->Attach(0);
   REQUIRE(root.ok());
   CHECK(S_ISDIR(root->attr.mode));
   const Result<WalkResult> walked = f.client->Walk(root->id, Names{"dir", "file"});
@@ -106,7 +106,7 @@ TEST_CASE("a page as large as allowed fits into a message") {
   Fixture f;
   f.host.Directory("many");
   for (int i = 0; i < 2000; ++i) f.host.File("many/" + std::to_string(i), "");
-  const NodeId root = f.client->Attach()->id;
+  const NodeId root = f.client->Attach(0)->id;
   const NodeId many = f.client->Walk(root, Names{"many"})->nodes[0].id;
   const EntryDetail detail = GENERATE(EntryDetail::kNames, EntryDetail::kNodes);
   size_t count = 0;
@@ -123,7 +123,7 @@ TEST_CASE("a page as large as allowed fits into a message") {
 
 TEST_CASE("nodes given back make room for others") {
   Fixture f({.nodes = 200, .descriptors = 16});
-  const NodeId root = f.client->Attach()->id;
+  const NodeId root = f.client->Attach(0)->id;
   for (int i = 0; i < 1000; ++i) {
     const Result<WalkResult> walked = f.client->Walk(root, Names{"dir", "file"});
     REQUIRE(walked.ok());
@@ -134,7 +134,7 @@ TEST_CASE("nodes given back make room for others") {
 
 TEST_CASE("more nodes than the gofer keeps are ENFILE") {
   Fixture f({.nodes = 20, .descriptors = 16});
-  const NodeId root = f.client->Attach()->id;
+  const NodeId root = f.client->Attach(0)->id;
   Errno stopped{};
   for (int i = 0; i < 30 && stopped == Errno{}; ++i) {
     stopped = f.client->Walk(root, Names{"dir"})->stopped;
@@ -145,7 +145,7 @@ TEST_CASE("more nodes than the gofer keeps are ENFILE") {
 TEST_CASE("many threads open at once and each gets its own descriptor") {
   Fixture f;
   for (int i = 0; i < 8; ++i) f.host.File("dir/" + std::to_string(i), std::to_string(i));
-  const NodeId root = f.client->Attach()->id;
+  const NodeId root = f.client->Attach(0)->id;
   std::atomic<int> wrong = 0;
   std::vector<std::thread> threads;
   for (int i = 0; i < 8; ++i) {
@@ -236,7 +236,7 @@ TEST_CASE("a peer that says nothing more is EIO at once, with one line") {
   const auto client = NewGrpcClient(std::move(s.client_rpc), std::move(s.client_fds),
                                     [&](std::string_view) { ++lines; });
   const auto start = std::chrono::steady_clock::now();
-  CHECK(client->Attach().error() == Errno::kIO);
+  CHECK(client->Attach(0).error() == Errno::kIO);
   CHECK(client->GetAttr(1).error() == Errno::kIO);
   CHECK(client->Open(1, {}, 0).error() == Errno::kIO);
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(2));
@@ -253,9 +253,9 @@ TEST_CASE("a gofer that dies during a call is EIO, not a hang") {
     s.server_rpc.Reset();
     s.server_fds.Reset();
   });
-  CHECK(client->Attach().error() == Errno::kIO);
+  CHECK(client->Attach(0).error() == Errno::kIO);
   killer.join();
-  CHECK(client->Attach().error() == Errno::kIO);
+  CHECK(client->Attach(0).error() == Errno::kIO);
   CHECK(lines == 1);
 }
 

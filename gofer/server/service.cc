@@ -33,8 +33,8 @@ Result<std::vector<std::string_view>> NamesOf(
 
 }  // namespace
 
-void Service::Attach(const wire::AttachRequest&, wire::AttachReply* reply) {
-  const Result<Node> root = tree_->Attach();
+void Service::Attach(const wire::AttachRequest& request, wire::AttachReply* reply) {
+  const Result<Node> root = tree_->Attach(request.tree());
   if (!root.ok()) return reply->set_error(Code(root.error()));
   gofer::ToWire(*root, reply->mutable_root());
 }

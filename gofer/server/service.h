@@ -29,6 +29,18 @@ class Service {
   void StatFs(const wire::StatFsRequest& request, wire::StatFsReply* reply);
   void Close(const wire::CloseRequest& request, wire::CloseReply* reply);
 
+  // Donates the descriptor, if one is asked for, before it returns.
+  void Make(const wire::MakeRequest& request, wire::MakeReply* reply);
+  void Link(const wire::LinkRequest& request, wire::LinkReply* reply);
+  void Unlink(const wire::UnlinkRequest& request, wire::UnlinkReply* reply);
+  void Rename(const wire::RenameRequest& request, wire::RenameReply* reply);
+  void SetAttr(const wire::SetAttrRequest& request, wire::SetAttrReply* reply);
+  void GetXattr(const wire::GetXattrRequest& request, wire::GetXattrReply* reply);
+  void ListXattr(const wire::ListXattrRequest& request, wire::ListXattrReply* reply);
+  void SetXattr(const wire::SetXattrRequest& request, wire::SetXattrReply* reply);
+  void RemoveXattr(const wire::RemoveXattrRequest& request, wire::RemoveXattrReply* reply);
+  void Sync(const wire::SyncRequest& request, wire::SyncReply* reply);
+
   // The side socket: it hangs up when the sentry is gone.
   int fd_socket() const { return donations_.socket(); }
 

@@ -3,22 +3,15 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "gofer/server/alter.h"
 #include "gofer/server/tree_reader.h"
 #include "gofer/wire/convert.h"
 
 namespace ringfence::gofer {
 namespace {
-
-constexpr uint32_t kOpenFlags = O_NOATIME | O_DIRECT | O_LARGEFILE | O_CLOEXEC;
-constexpr uint32_t kWriteFlags = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | O_TMPFILE;
-
-Result<void> CheckOpenFlags(uint32_t flags) {
-  if ((flags & kWriteFlags & ~uint32_t{O_DIRECTORY}) != 0) return Errno::kROFS;
-  if ((flags & ~kOpenFlags) != 0) return Errno::kINVAL;
-  return Ok();
-}
 
 Result<void> CheckRegular(uint32_t type) {
   switch (type) {
@@ -46,19 +39,36 @@ Errno WhyNotBelow(const TreeNode& node) {
 
 }  // namespace
 
-Result<std::unique_ptr<Tree>> Tree::Make(UniqueFd root, NodeTableLimits limits, UniqueFd self_fd) {
-  const Attributes attr = TRY(StatPath(root.get()));
-  if (!S_ISDIR(attr.mode)) return Errno::kNOTDIR;
-  const bool on_kernel_fs = TRY(IsOnKernelFileSystem(root.get()));
+Result<std::unique_ptr<Tree>> Tree::Make(std::vector<Export> exports, NodeTableLimits limits,
+                                         UniqueFd self_fd) {
   std::unique_ptr<Tree> tree(new Tree(TRY(Reopener::Make(std::move(self_fd))), limits));
-  tree->root_ = tree->nodes_.MakeRoot(std::move(root), attr, on_kernel_fs);
-  tree->root_id_ = tree->nodes_.Publish(tree->root_);
+  for (Export& exported : exports) {
+    const Attributes attr = TRY(StatPath(exported.root.get()));
+    if (!S_ISDIR(attr.mode) && !S_ISREG(attr.mode)) return Errno::kNOTDIR;
+    const bool on_kernel_fs = TRY(IsOnKernelFileSystem(exported.root.get()));
+    TreeNodeRef root = tree->nodes_.MakeRoot(static_cast<uint32_t>(tree->roots_.size()),
+                                             std::move(exported.root), attr, on_kernel_fs);
+    const NodeId id = tree->nodes_.Publish(root);
+    tree->roots_.push_back({std::move(root), id, exported.access});
+  }
   return tree;
 }
 
-Result<Node> Tree::Attach() {
-  const PathFd fd = TRY(nodes_.Descriptor(root_));
-  return Node{.id = root_id_, .attr = TRY(StatPath(fd->get()))};
+Result<std::unique_ptr<Tree>> Tree::Make(UniqueFd root, NodeTableLimits limits, Access access) {
+  std::vector<Export> exports;
+  exports.push_back({std::move(root), access});
+  return Make(std::move(exports), limits);
+}
+
+Result<Node> Tree::Attach(uint32_t tree) {
+  if (tree >= roots_.size()) return Errno::kINVAL;
+  const Root& root = roots_[tree];
+  const PathFd fd = TRY(nodes_.Descriptor(root.node));
+  return Node{.id = root.id, .attr = TRY(StatPath(fd->get()))};
+}
+
+Result<void> Tree::CheckWritable(const TreeNode& node) const {
+  return roots_[node.tree()].access == Access::kReadWrite ? Ok() : Result<void>(Errno::kROFS);
 }
 
 Result<Node> Tree::Step(TreeNodeRef* node, std::string_view name) {
@@ -127,6 +137,7 @@ Result<OpenedFile> Tree::Open(NodeId id, std::span<const std::string_view> compo
   TRY(CheckOpenFlags(flags));
   if (components.size() > kMaxWalkComponents) return Errno::kINVAL;
   const TreeNodeRef node = TRY(nodes_.Find(id));
+  if (IsForChange(flags)) TRY(CheckWritable(*node));
   uint32_t type = node->identity().type;
   bool on_kernel_fs = node->on_kernel_fs();
   const PathFd start = TRY(nodes_.Descriptor(node));
@@ -140,7 +151,7 @@ Result<OpenedFile> Tree::Open(NodeId id, std::span<const std::string_view> compo
   }
   TRY(CheckRegular(type));
   if (on_kernel_fs) return Errno::kACCES;
-  UniqueFd opened = TRY(reopener_.Open(fd, static_cast<int>(O_RDONLY | flags)));
+  UniqueFd opened = TRY(reopener_.Open(fd, static_cast<int>(flags)));
   const Attributes attr = TRY(StatPath(opened.get()));
   TRY(CheckRegular(attr.mode & S_IFMT));
   return OpenedFile{.fd = std::move(opened), .attr = attr};
@@ -219,7 +230,9 @@ Result<void> Tree::Close(std::span<const NodeId> ids) {
   bool all_known = true;
   for (const NodeId id : ids) {
     open_directories_.Drop(id);
-    all_known &= id != root_id_ && nodes_.Close(id).ok();
+    const bool is_root =
+        std::any_of(roots_.begin(), roots_.end(), [id](const Root& root) { return root.id == id; });
+    all_known &= !is_root && nodes_.Close(id).ok();
   }
   return all_known ? Ok() : Result<void>(Errno::kINVAL);
 }

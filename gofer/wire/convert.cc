@@ -20,6 +20,15 @@ Result<Time> FromWire(const wire::Time& in) {
   return Time{.sec = in.sec(), .nsec = in.nsec()};
 }
 
+void ToWire(const AttributeChange::When& in, wire::SetTime* out) {
+  out->set_now(in.now);
+  if (!in.now) ToWire(in.time, out->mutable_time());
+}
+
+AttributeChange::When FromWire(const wire::SetTime& in) {
+  return {.now = in.now(), .time = {.sec = in.time().sec(), .nsec = in.time().nsec()}};
+}
+
 // What came along with a symlink's attributes, "" if nothing did.
 Result<std::string> KnownTarget(const Attributes& attr, const std::string& target) {
   if (target.empty()) return std::string();
@@ -53,6 +62,10 @@ bool IsValidComponent(std::string_view name) {
 
 bool IsValidTarget(std::string_view target) {
   return !target.empty() && target.size() < kMaxLinkTarget && target.find('\0') == target.npos;
+}
+
+bool IsValidXattrName(std::string_view name) {
+  return !name.empty() && name.size() <= kMaxXattrName && name.find('\0') == name.npos;
 }
 
 void ToWire(const Attributes& in, wire::Attributes* out) {
@@ -98,6 +111,15 @@ void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out) {
   out->set_id(in.id);
   ToWire(in.attr, out->mutable_attr());
   if (!in.target.empty()) out->set_target(in.target);
+}
+
+void ToWire(const AttributeChange& in, wire::SetAttrRequest* out) {
+  if (in.mode) out->set_mode(*in.mode);
+  if (in.uid) out->set_uid(*in.uid);
+  if (in.gid) out->set_gid(*in.gid);
+  if (in.size) out->set_size(*in.size);
+  if (in.atime) ToWire(*in.atime, out->mutable_atime());
+  if (in.mtime) ToWire(*in.mtime, out->mutable_mtime());
 }
 
 Result<Attributes> FromWire(const wire::Attributes& in) {
@@ -148,6 +170,17 @@ FsAttributes FromWire(const wire::StatFsReply& in) {
           .frsize = in.frsize(),
           .flags = in.flags(),
           .fsid = in.fsid()};
+}
+
+AttributeChange FromWire(const wire::SetAttrRequest& in) {
+  AttributeChange out;
+  if (in.has_mode()) out.mode = in.mode();
+  if (in.has_uid()) out.uid = in.uid();
+  if (in.has_gid()) out.gid = in.gid();
+  if (in.has_size()) out.size = in.size();
+  if (in.has_atime()) out.atime = FromWire(in.atime());
+  if (in.has_mtime()) out.mtime = FromWire(in.mtime());
+  return out;
 }
 
 Errno ErrnoFromWire(int32_t error) {

@@ -18,10 +18,14 @@ bool IsValidComponent(std::string_view name);
 // May `target` be what a symlink says? 1 to kMaxLinkTarget - 1 bytes without NUL.
 bool IsValidTarget(std::string_view target);
 
+// 1 to kMaxXattrName bytes without NUL.
+bool IsValidXattrName(std::string_view name);
+
 void ToWire(const Attributes& in, wire::Attributes* out);
 void ToWire(const FsAttributes& in, wire::StatFsReply* out);
 void ToWire(const Node& in, wire::Node* out);
 void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out);
+void ToWire(const AttributeChange& in, wire::SetAttrRequest* out);
 
 // EIO: an impossible value (file type, permission bits, nanoseconds, node 0, name, target).
 Result<Attributes> FromWire(const wire::Attributes& in);
@@ -29,6 +33,8 @@ Result<Node> FromWire(const wire::Node& in);
 // Takes the name out of `in`.
 Result<DirectoryEntry> FromWire(wire::DirectoryEntry* in);
 FsAttributes FromWire(const wire::StatFsReply& in);
+// Not checked: its values are what a guest may ask for, and the host judges them.
+AttributeChange FromWire(const wire::SetAttrRequest& in);
 
 // An error number of a reply as Errno{} or an errno a guest may see; others become EIO.
 Errno ErrnoFromWire(int32_t error);

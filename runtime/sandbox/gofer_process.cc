@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -40,7 +41,9 @@ absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments,
   if (!limit.ok()) return limit.status();
   gofer::NodeTableLimits limits;
   limits.descriptors = NodeDescriptors(*limit);
-  auto tree = gofer::Tree::Make(std::move(root), limits, std::move(self_fd));
+  std::vector<gofer::Export> exports;
+  exports.push_back({std::move(root), gofer::Access::kReadOnly});
+  auto tree = gofer::Tree::Make(std::move(exports), limits, std::move(self_fd));
   if (!tree.ok()) {
     return absl::ErrnoToStatus(static_cast<int>(tree.error()), "cannot serve the root");
   }

@@ -22,9 +22,9 @@ class CountingClient final : public gofer::Client {
  public:
   explicit CountingClient(std::unique_ptr<gofer::Tree> tree) : tree_(std::move(tree)) {}
 
-  Result<gofer::Node> Attach() override {
+  Result<gofer::Node> Attach(uint32_t tree) override {
     TRY(Count("Attach"));
-    return tree_->Attach();
+    return tree_->Attach(tree);
   }
   Result<gofer::WalkResult> Walk(gofer::NodeId node,
                                  std::span<const std::string_view> components) override {

@@ -116,7 +116,7 @@ Result<std::string> GoferSymlink::ReadLink(const CallContext& ctx) {
 
 Result<std::shared_ptr<GoferFs>> GoferFs::Create(const Options& options) {
   auto state = std::make_shared<GoferState>(options);
-  const gofer::Node root = TRY(state->client().Attach());
+  const gofer::Node root = TRY(state->client().Attach(0));
   if (!S_ISDIR(root.attr.mode)) return Errno::kNOTDIR;
   std::shared_ptr<GoferFs> fs(new GoferFs(state));
   {

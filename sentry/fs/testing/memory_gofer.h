@@ -18,7 +18,7 @@ class MemoryGofer final : public gofer::Client {
   void AddFile(std::string path, uint32_t mode) { modes_[path] = S_IFREG | mode; }
   bool lost = false;  // every call answers EIO
 
-  Result<gofer::Node> Attach() override {
+  Result<gofer::Node> Attach(uint32_t) override {
     if (lost) return Errno::kIO;
     return NodeAt("");
   }
