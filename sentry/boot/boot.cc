@@ -7,7 +7,7 @@
 #include "sentry/boot/command.h"
 #include "sentry/boot/mount_tree.h"
 #include "sentry/boot/process_source.h"
-#include "sentry/boot/streams.h"
+#include "sentry/boot/terminals.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/syscalls/dispatcher.h"
@@ -50,10 +50,12 @@ class KernelSandbox final : public Sandbox {
         dispatcher_({.services = {}, .trace = config.trace, .log = config.log}),
         kernel_(KernelOptions(config, &dispatcher_, vdso_.get())),
         processes_(&kernel_, config.memory_bytes, config.cpus),
+        terminals_(&kernel_),
         mount_tree_({.memory = &config.platform->memory(),
                      .gofer = config.gofer,
                      .devices = &devices_,
                      .processes = &processes_,
+                     .devpts = terminals_.devpts(),
                      .memory_bytes = config.memory_bytes,
                      .log = config.log}) {}
 
@@ -71,16 +73,21 @@ class KernelSandbox final : public Sandbox {
     const CallContext ctx{.creds = init.creds};
     absl::Status entered = EnterDirectory(ctx, config, init.fs.get());
     if (!entered.ok()) return entered;
-    absl::StatusOr<StandardStreams> streams =
-        StandardStreams::Make(kernel_, devices_, std::move(config.streams));
-    if (!streams.ok()) return streams.status();
-    streams_ = std::move(*streams);
-    init.fds = streams_->fds();
-    init.terminal = streams_->terminal();
+    terminals_.Register(devices_);
+    absl::Status streams = config.console.has_value()
+                               ? UseConsole(ctx, *init.fs, std::move(*config.console))
+                               : terminals_.UseStreams(std::move(config.streams));
+    if (!streams.ok()) return streams;
+    init.fds = terminals_.fds();
+    init.terminal = terminals_.controlling();
     return StartCommand(ctx, std::move(config), std::move(init));
   }
 
-  int WaitForInit() override { return kernel_.WaitForInit(); }
+  int WaitForInit() override {
+    const int status = kernel_.WaitForInit();
+    terminals_.Finish();
+    return status;
+  }
 
   void Signal(int signal_number) override {
     const SigNo sig = static_cast<SigNo>(signal_number);
@@ -92,6 +99,9 @@ class KernelSandbox final : public Sandbox {
     }
   }
 
+  void Resize(const WindowSize& size) override { terminals_.Resize(size); }
+  void HangUp() override { terminals_.HangUp(); }
+
   void Kill() override { kernel_.Kill(); }
 
   uint64_t SystemCalls() const override {
@@ -101,6 +111,10 @@ class KernelSandbox final : public Sandbox {
   }
 
  private:
+  absl::Status UseConsole(const CallContext& ctx, const FsContext& fs, ConsoleConfig console) {
+    return terminals_.UseConsole(ctx, fs, std::move(console.socket), console.termios, console.size);
+  }
+
   SyscallServices MakeServices(const BootConfig& config) {
     SyscallServices services;
     Tmpfs::Options memfds;
@@ -148,9 +162,9 @@ class KernelSandbox final : public Sandbox {
   TableDispatcher dispatcher_;
   Kernel kernel_;
   ProcessSource processes_;
+  Terminals terminals_;
   MountTree mount_tree_;
   std::shared_ptr<MountNamespace> mounts_;
-  std::optional<StandardStreams> streams_;
 };
 
 }  // namespace

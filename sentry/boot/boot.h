@@ -4,7 +4,7 @@
 // them is put together here: the mount tree, the system call table, the kernel, the standard
 // streams and the first program.
 //
-// Mount tree: the gofer's root, read-only, at /; tmpfs at /tmp and /dev/shm; /dev; /proc.
+// Mount tree: the gofer's root, read-only, at /; tmpfs at /tmp and /dev/shm; /dev; /dev/pts; /proc.
 #ifndef RINGFENCE_SENTRY_BOOT_BOOT_H_
 #define RINGFENCE_SENTRY_BOOT_BOOT_H_
 
@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,8 +21,16 @@
 #include "gofer/client/client.h"
 #include "platform/api/platform.h"
 #include "platform/base/unique_fd.h"
+#include "sentry/fs/tty/terminal.h"
 
 namespace ringfence::sentry {
+
+// `do -t`: the program runs on a new pseudo-terminal.
+struct ConsoleConfig {
+  UniqueFd socket;  // stream: keys come from it, what is shown goes there; it is left non-blocking
+  Termios termios = DefaultTermios();
+  WindowSize size;
+};
 
 struct BootConfig {
   platform::Platform* platform = nullptr;  // outlives the sandbox
@@ -29,8 +38,9 @@ struct BootConfig {
   std::vector<std::string> argv;           // argv[0] is searched in PATH of envp if it has no '/'
   std::vector<std::string> envp;
   std::string cwd = "/";
-  bool cwd_required = false;        // else / stands in for a directory that is not there
-  std::array<UniqueFd, 3> streams;  // standard streams; an invalid one stays closed
+  bool cwd_required = false;             // else / stands in for a directory that is not there
+  std::array<UniqueFd, 3> streams;       // standard streams; an invalid one stays closed
+  std::optional<ConsoleConfig> console;  // takes the place of `streams`
   std::string hostname = "ringfence";
   uint64_t memory_bytes = 0;  // RAM the sandbox reports
   uint32_t cpus = 1;
@@ -47,10 +57,14 @@ struct BootConfig {
 class Sandbox {
  public:
   virtual ~Sandbox() = default;
-  // Blocks until init has ended and nothing runs any more; its wait status (wait(2)).
+  // Blocks until init has ended and nothing runs any more, and what it showed has been taken; its
+  // wait status (wait(2)).
   virtual int WaitForInit() = 0;
   // A signal from outside, to init's process group, as a terminal would send it.
   virtual void Signal(int signal_number) = 0;
+  // `do -t`: the person's window has another size; the person is gone.
+  virtual void Resize(const WindowSize& size) = 0;
+  virtual void HangUp() = 0;
   // Kills everything; WaitForInit then returns.
   virtual void Kill() = 0;
   // System calls that reached the sentry so far.

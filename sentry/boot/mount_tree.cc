@@ -97,6 +97,7 @@ absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::Make() {
   std::shared_ptr<MountNamespace> tree = MountNamespace::Create(*root, "root", MS_RDONLY);
   MountAt(*tree, "devtmpfs", "/dev", "", MS_NOSUID);
   MountAt(*tree, "tmpfs", "/dev/shm", "mode=1777", kUsual);
+  MountAt(*tree, "devpts", "/dev/pts", "", MS_NOSUID | MS_NOEXEC);
   MountAt(*tree, "proc", "/proc", "", kUsual | MS_NOEXEC);
   MountAt(*tree, "tmpfs", "/tmp", "mode=1777", kUsual);
   return tree;
@@ -122,6 +123,7 @@ Result<std::shared_ptr<FileSystem>> MountTree::MakeFileSystem(const CallContext&
                                                               std::string_view type,
                                                               std::string_view data) const {
   if (type == "proc") return MakeProcFs(options_.processes);
+  if (type == "devpts" && options_.devpts != nullptr) return options_.devpts;
   Tmpfs::Options options;
   options.memory = options_.memory;
   options.devices = options_.devices;

@@ -1,7 +1,7 @@
 // The mount tree of a new sandbox, and the file systems that mount(2) can make.
 //
 //   /         the gofer's tree, read-only
-//   /dev      devtmpfs; /dev/shm a tmpfs
+//   /dev      devtmpfs; /dev/shm a tmpfs; /dev/pts devpts
 //   /proc     procfs
 //   /tmp      tmpfs
 //
@@ -30,7 +30,8 @@ class MountTree {
     gofer::Client* gofer;
     const DeviceRegistry* devices;
     const ProcSource* processes;
-    uint64_t memory_bytes;  // a tmpfs may take half of it, as on Linux
+    std::shared_ptr<FileSystem> devpts;  // null: there is none
+    uint64_t memory_bytes;               // a tmpfs may take half of it, as on Linux
     std::function<void(std::string_view)> log;
   };
   explicit MountTree(Options options) : options_(std::move(options)) {}
@@ -38,7 +39,8 @@ class MountTree {
   // Unavailable: the gofer. ResourceExhausted.
   absl::StatusOr<std::shared_ptr<MountNamespace>> Make();
 
-  // tmpfs (size=, nr_inodes=, mode=, uid=, gid=), proc, devtmpfs. ENODEV, EINVAL, ENOMEM.
+  // tmpfs (size=, nr_inodes=, mode=, uid=, gid=), proc, devtmpfs, devpts (the one there is; its
+  // data is not looked at). ENODEV, EINVAL, ENOMEM.
   Result<std::shared_ptr<FileSystem>> MakeFileSystem(const CallContext& ctx, std::string_view type,
                                                      std::string_view data) const;
 

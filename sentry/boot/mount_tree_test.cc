@@ -8,6 +8,7 @@
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/testing/fixture.h"
 #include "sentry/fs/testing/memory_gofer.h"
+#include "sentry/fs/tty/devpts.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -34,6 +35,7 @@ struct Fixture {
                       .gofer = &gofer,
                       .devices = &devices,
                       .processes = &processes,
+                      .devpts = devpts,
                       .memory_bytes = kMemory,
                       .log = [this](std::string_view line) { log.emplace_back(line); }});
   }
@@ -48,6 +50,7 @@ struct Fixture {
   platform::FakePlatform platform;
   DeviceRegistry devices;
   EmptySource processes;
+  std::shared_ptr<Devpts> devpts = Devpts::Create({});
   MemoryGofer gofer;
   std::vector<std::string> log;
   CallContext ctx = RootContext();
@@ -66,10 +69,10 @@ TEST_CASE("a sandbox sees the gofer's tree read-only, and its own /dev, /proc an
   for (const char* path : {"/dev", "/proc", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
   const auto ns = f.Tree().Make();
   REQUIRE(ns.ok());
-  CHECK(Lines(**ns) == std::vector<std::string>{"/ goferfs ro", "/dev devtmpfs rw,nosuid",
-                                                "/proc proc rw,nosuid,nodev,noexec",
-                                                "/tmp tmpfs rw,nosuid,nodev",
-                                                "/dev/shm tmpfs rw,nosuid,nodev"});
+  CHECK(Lines(**ns) == std::vector<std::string>{
+                           "/ goferfs ro", "/dev devtmpfs rw,nosuid",
+                           "/proc proc rw,nosuid,nodev,noexec", "/tmp tmpfs rw,nosuid,nodev",
+                           "/dev/shm tmpfs rw,nosuid,nodev", "/dev/pts devpts rw,nosuid,noexec"});
   CHECK(f.log.empty());
 
   const FsContext fs((*ns)->root(), (*ns)->root(), 022);
@@ -89,7 +92,7 @@ TEST_CASE("a place that the gofer does not have is left out and logged") {
   f.gofer.AddFile("/tmp", 0644);
   const auto ns = f.Tree().Make();
   REQUIRE(ns.ok());
-  CHECK((*ns)->List((*ns)->root()).size() == 4);
+  CHECK((*ns)->List((*ns)->root()).size() == 5);
   CHECK(f.log == std::vector<std::string>{"no tmpfs at /tmp: ENOTDIR"});
 
   Fixture bare;
@@ -98,7 +101,8 @@ TEST_CASE("a place that the gofer does not have is left out and logged") {
   CHECK((*root_only)->List((*root_only)->root()).size() == 1);
   CHECK(bare.log ==
         std::vector<std::string>{"no devtmpfs at /dev: ENOENT", "no tmpfs at /dev/shm: ENOENT",
-                                 "no proc at /proc: ENOENT", "no tmpfs at /tmp: ENOENT"});
+                                 "no devpts at /dev/pts: ENOENT", "no proc at /proc: ENOENT",
+                                 "no tmpfs at /tmp: ENOENT"});
 }
 
 TEST_CASE("a gofer that does not answer is named") {

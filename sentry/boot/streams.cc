@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "sentry/fs/dev/dev.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -21,21 +20,17 @@ std::optional<uint64_t> TerminalDevice(const UniqueFd& fd) {
   return st.st_rdev;
 }
 
-// /dev/tty: another description of the terminal, for callers whose terminal it is.
-DeviceRegistry::Factory TtyOpener(UniqueFd fd, HostFileOptions options) {
-  auto shared = std::make_shared<const UniqueFd>(std::move(fd));
-  return [shared, options](const CallContext& ctx, uint32_t) -> Result<FileRef> {
-    TRY(ctx.RequireBlocking());
-    if (!options.job_control->GetSession(ctx).ok()) return Errno::kNXIO;
-    UniqueFd copy(fcntl(shared->get(), F_DUPFD_CLOEXEC, 0));
-    if (!copy.valid()) return LastHostErrno();
-    return MakeHostFile(std::move(copy), options);
-  };
-}
-
 }  // namespace
 
-absl::StatusOr<StandardStreams> StandardStreams::Make(Kernel& kernel, DeviceRegistry& devices,
+Result<FileRef> StandardStreams::OpenTerminal(const CallContext& ctx) const {
+  if (terminal_ == nullptr) return Errno::kNXIO;
+  TRY(ctx.RequireBlocking());
+  UniqueFd copy(fcntl(terminal_fd_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return LastHostErrno();
+  return MakeHostFile(std::move(copy), terminal_options_);
+}
+
+absl::StatusOr<StandardStreams> StandardStreams::Make(Kernel& kernel,
                                                       std::array<UniqueFd, 3> streams) {
   auto notifier = Notifier::Create();
   if (!notifier.ok()) return notifier.status();
@@ -53,11 +48,10 @@ absl::StatusOr<StandardStreams> StandardStreams::Make(Kernel& kernel, DeviceRegi
     if (device.has_value() && !terminal.has_value()) {
       terminal = device;
       out.terminal_ = kernel.NewTerminal(*device);
-      UniqueFd copy(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
-      if (!copy.valid()) return absl::ErrnoToStatus(errno, "the terminal");
-      HostFileOptions tty = options;
-      tty.job_control = out.terminal_;
-      RegisterTty(devices, TtyOpener(std::move(copy), std::move(tty)));
+      out.terminal_fd_.Reset(fcntl(stream.get(), F_DUPFD_CLOEXEC, 0));
+      if (!out.terminal_fd_.valid()) return absl::ErrnoToStatus(errno, "the terminal");
+      out.terminal_options_ = options;
+      out.terminal_options_.job_control = out.terminal_;
     }
     HostFileOptions own = options;
     if (device.has_value() && device == terminal) own.job_control = out.terminal_;

@@ -216,6 +216,13 @@ std::unique_ptr<JobControl> Kernel::NewTerminal(uint64_t device) {
   return std::make_unique<TerminalControl>(this, device);
 }
 
+const JobControl* Kernel::ControllingTerminal(const CallContext& ctx) const {
+  absl::MutexLock lock(&task_tree_mutex);
+  const TaskRef task = FindTaskLocked(ctx.tid);
+  if (task == nullptr || task->group().process_group_ == nullptr) return nullptr;
+  return task->group().process_group_->session()->terminal_;
+}
+
 void Kernel::SignalForeground(SigNo sig) {
   absl::MutexLock lock(&task_tree_mutex);
   if (init_ == nullptr || init_->process_group_ == nullptr) return;

@@ -110,6 +110,8 @@ class Kernel {
   // State of a new terminal that is nobody's controlling terminal yet; `device` as in st_rdev. The
   // kernel outlives it.
   std::unique_ptr<JobControl> NewTerminal(uint64_t device);
+  // The controlling terminal of the caller, to tell it by; null: none.
+  const JobControl* ControllingTerminal(const CallContext& ctx) const;
   // A key of the operator's terminal (SIGINT, SIGQUIT, SIGTSTP) or SIGWINCH: to the foreground
   // group of init's terminal, or to init where there is none.
   void SignalForeground(SigNo sig);

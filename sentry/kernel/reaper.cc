@@ -137,7 +137,7 @@ void Reaper::NotifyExitLocked(ThreadGroup& group) {
 void Reaper::EndSessionLocked(ThreadGroup& group) {
   Session& session = *group.process_group_->session();
   if (session.leader_ != &group) return;
-  if (session.terminal_ != nullptr) TerminalControl::HangUpLocked(session);
+  TerminalControl::LeaderExitedLocked(session);
   session.leader_ = nullptr;
 }
 

@@ -73,18 +73,73 @@ Result<void> TerminalControl::Release(const CallContext& ctx) {
   absl::MutexLock lock(&task_tree_mutex);
   const TaskRef task = TRY(CallerLocked(ctx));
   // Only the leader gives it up for its session.
-  if (session_->leader_ == &task->group()) HangUpLocked(*session_);
+  if (session_->leader_ == &task->group()) GiveUpLocked(*session_);
   return Ok();
 }
 
-void TerminalControl::HangUpLocked(Session& session) {
-  TerminalControl* terminal = std::exchange(session.terminal_, nullptr);
-  if (terminal == nullptr) return;
-  const std::shared_ptr<ProcessGroup> foreground = std::exchange(terminal->foreground_, nullptr);
-  terminal->session_ = nullptr;
+std::shared_ptr<ProcessGroup> TerminalControl::DetachLocked() {
+  if (session_ != nullptr) session_->terminal_ = nullptr;
+  session_ = nullptr;
+  return std::exchange(foreground_, nullptr);
+}
+
+void TerminalControl::GiveUpLocked(Session& session) {
+  if (session.terminal_ == nullptr) return;
+  const std::shared_ptr<Session> keep = session.terminal_->session_;
+  const std::shared_ptr<ProcessGroup> foreground = session.terminal_->DetachLocked();
   if (foreground == nullptr) return;
   SignalSender::SendToProcessGroupLocked(*foreground, SigInfo::Kernel(SigNo::kHup));
   SignalSender::SendToProcessGroupLocked(*foreground, SigInfo::Kernel(SigNo::kCont));
+}
+
+// disassociate_ctty of Linux, on exit.
+void TerminalControl::LeaderExitedLocked(Session& session) {
+  if (session.terminal_ != nullptr) {
+    const std::shared_ptr<Session> keep = session.terminal_->session_;
+    const std::shared_ptr<ProcessGroup> foreground = session.terminal_->DetachLocked();
+    if (foreground == nullptr) return;
+    SignalSender::SendToProcessGroupLocked(*foreground, SigInfo::Kernel(SigNo::kHup));
+    return;
+  }
+  const std::shared_ptr<ProcessGroup> lost = session.lost_foreground_.lock();
+  if (lost == nullptr) return;
+  SignalSender::SendToProcessGroupLocked(*lost, SigInfo::Kernel(SigNo::kHup));
+  SignalSender::SendToProcessGroupLocked(*lost, SigInfo::Kernel(SigNo::kCont));
+}
+
+void TerminalControl::HangUp() {
+  absl::MutexLock lock(&task_tree_mutex);
+  if (session_ == nullptr) return;
+  const std::shared_ptr<Session> session = session_;
+  session->lost_foreground_ = DetachLocked();
+  ThreadGroup* leader = session->leader_;
+  if (leader == nullptr) return;
+  (void)SignalSender::SendLocked(*leader, nullptr, {SigInfo::Kernel(SigNo::kHup)});
+  (void)SignalSender::SendLocked(*leader, nullptr, {SigInfo::Kernel(SigNo::kCont)});
+}
+
+void TerminalControl::Opened(const CallContext& ctx) {
+  absl::MutexLock lock(&task_tree_mutex);
+  const TaskRef task = kernel_->FindTaskLocked(ctx.tid);
+  if (task == nullptr || session_ != nullptr) return;
+  const Session& session = *task->group().process_group_->session();
+  if (session.leader_ == &task->group() && session.terminal_ == nullptr) AdoptLocked(task->group());
+}
+
+void TerminalControl::SignalForeground(SigNo sig) {
+  absl::MutexLock lock(&task_tree_mutex);
+  if (foreground_ == nullptr) return;
+  SignalSender::SendToProcessGroupLocked(*foreground_, SigInfo::Kernel(sig));
+}
+
+int32_t TerminalControl::ForegroundId() {
+  absl::MutexLock lock(&task_tree_mutex);
+  return foreground_ == nullptr ? 0 : foreground_->id();
+}
+
+int32_t TerminalControl::SessionId() {
+  absl::MutexLock lock(&task_tree_mutex);
+  return session_ == nullptr ? 0 : session_->id();
 }
 
 ProcessGroup* TerminalControl::ForegroundLocked(const Session& session) {

@@ -22,11 +22,19 @@ class TerminalControl final : public JobControl {
   Result<void> Acquire(const CallContext& ctx, int32_t steal) override;
   Result<void> Release(const CallContext& ctx) override;
   Result<void> CheckUse(const CallContext& ctx, Use use) override;
+  void Opened(const CallContext& ctx) override;
+  void SignalForeground(SigNo sig) override;
+  void HangUp() override;
+  int32_t ForegroundId() override;
+  int32_t SessionId() override;
 
   // Makes it the controlling terminal of a session leader that has none.
   void AdoptLocked(ThreadGroup& leader) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
-  // The leader of `session` has exited: SIGHUP and SIGCONT to the foreground, the terminal is free.
-  static void HangUpLocked(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // The leader of `session` gives its terminal up: SIGHUP and SIGCONT to the foreground.
+  static void GiveUpLocked(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // The leader of `session` has exited: SIGHUP to the foreground, the terminal is free. Where the
+  // terminal was hung up before, the foreground of that time gets SIGHUP and SIGCONT.
+  static void LeaderExitedLocked(Session& session) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   // Null where there is none.
   static ProcessGroup* ForegroundLocked(const Session& session)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
@@ -35,6 +43,8 @@ class TerminalControl final : public JobControl {
   // The caller, if this is its controlling terminal; ENOTTY.
   Result<TaskRef> CallerLocked(const CallContext& ctx) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // Takes it from its session; the foreground group it had.
+  std::shared_ptr<ProcessGroup> DetachLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   bool BlocksLocked(Task& caller, SigNo sig) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
 
   Kernel* const kernel_;

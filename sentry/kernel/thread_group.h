@@ -33,6 +33,8 @@ class Session {
   const int32_t id_;
   ThreadGroup* leader_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;        // null once it has exited
   TerminalControl* terminal_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;  // the controlling one
+  // The foreground group when the terminal was hung up: it is told when the leader exits.
+  std::weak_ptr<ProcessGroup> lost_foreground_ ABSL_GUARDED_BY(task_tree_mutex);
 };
 
 class ProcessGroup {

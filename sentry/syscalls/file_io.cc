@@ -80,8 +80,10 @@ Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOp
   Result<size_t> result = attempt();
   if (!result.ok() && result.error() == Errno::kAGAIN && MayWait(file, options)) {
     if (io.remaining() == 0) return int64_t{0};
+    const int64_t timeout = file.ReadTimeoutNs();
     result = BlockUntil(ctx.task(), ctx.call(), file.wait_queue(), kEventIn | kEventRdHup,
-                        Deadline::Never(), attempt);
+                        timeout < 0 ? Deadline::Never() : Deadline::After(timeout), attempt);
+    if (!result.ok() && result.error() == Errno::kTIMEDOUT) return int64_t{0};
   }
   if (!result.ok()) return FinishError(ctx, result.error(), options);
   return static_cast<int64_t>(*result);

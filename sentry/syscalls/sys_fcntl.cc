@@ -13,7 +13,7 @@ constexpr uint32_t kGetLock = 5, kSetLock = 6, kSetLockWait = 7, kSetOwner = 8, 
                    kOfdGetLock = 36, kOfdSetLock = 37, kOfdSetLockWait = 38, kSetPipeSize = 1031,
                    kGetPipeSize = 1032;
 constexpr uint32_t kFionread = 0x541b, kFionbio = 0x5421, kFionclex = 0x5450, kFioclex = 0x5451,
-                   kFioasync = 0x5452;
+                   kFioasync = 0x5452, kTiocgptpeer = 0x5441;
 
 Result<int64_t> DupFd(SyscallContext& ctx, bool cloexec) {
   FileRef file = TRY(ctx.fds().Get(ctx.FdArg(0)));
@@ -34,6 +34,17 @@ Result<int64_t> BytesToRead(SyscallContext& ctx, File& file) {
   const int64_t left =
       static_cast<int64_t>(attributes.size) - TRY(file.Seek(ctx.call(), 0, SEEK_CUR));
   return Done(ctx.Out<int32_t>(2).Store(ctx.mm(), static_cast<int32_t>(left)));
+}
+
+// TIOCGPTPEER: opens the other side of a pseudo-terminal without its path (ioctl_tty(2)). The
+// argument is flags of open(2).
+Result<int64_t> OpenPeer(SyscallContext& ctx, File& file) {
+  const std::string path = TRY(file.PeerPath());
+  if (file.dentry() == nullptr) return Errno::kIO;
+  const PathBase base{.fs = &ctx.fs(), .start = file.dentry()->parent()};
+  const uint32_t flags = ctx.Uint(2) & (O_ACCMODE | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  FileRef peer = TRY(Vfs::Open(ctx.call(), base, path, flags, 0));
+  return ctx.InstallFd(std::move(peer), (flags & O_CLOEXEC) != 0);
 }
 
 Result<int64_t> PipeSize(SyscallContext& ctx) {
@@ -103,6 +114,8 @@ Result<int64_t> SysIoctl(SyscallContext& ctx) {
     case kFioasync:
       return TRY(ctx.In<int32_t>(2).Load(ctx.mm())) == 0 ? Result<int64_t>(int64_t{0})
                                                          : Errno::kNOTTY;
+    case kTiocgptpeer:
+      return OpenPeer(ctx, *file);
     case kFionread:
       if (file->inode() != nullptr && file->inode()->type() == S_IFREG) {
         return BytesToRead(ctx, *file);

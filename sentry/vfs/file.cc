@@ -55,6 +55,8 @@ Result<int64_t> File::Ioctl(const CallContext&, MemoryManager&, uint32_t, uint64
 
 Result<MappableRef> File::GetMappable(const CallContext&, bool) { return Errno::kNODEV; }
 
+Result<std::string> File::PeerPath() { return Errno::kNOTTY; }
+
 EventMask File::Poll() { return kEventIn | kEventOut; }
 
 void File::SetStatusFlags(uint32_t flags) {

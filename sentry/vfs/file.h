@@ -44,8 +44,11 @@ struct DirEntry {
 
 class File {
  public:
+  static constexpr uint32_t kNoControllingTerminal = 0400;  // O_NOCTTY
+
   // `flags`: access mode and status flags of open(2) (O_RDWR, O_APPEND, O_NONBLOCK, O_PATH, ...).
-  explicit File(uint32_t flags) : flags_(flags) {}
+  // O_NOCTTY is for those who open a terminal and is not kept.
+  explicit File(uint32_t flags) : flags_(flags & ~kNoControllingTerminal) {}
   virtual ~File();
   File(const File&) = delete;
   File& operator=(const File&) = delete;
@@ -80,6 +83,13 @@ class File {
   // --- readiness ---
   virtual EventMask Poll();                            // default: always readable and writable
   virtual WaitQueue* wait_queue() { return nullptr; }  // null: readiness never changes
+
+  // How long a read that may block waits for its first byte, in ns; it then gives 0. Negative: as
+  // long as it takes (all files but terminals with VTIME, termios(3)).
+  virtual int64_t ReadTimeoutNs() { return -1; }
+  // Where the other side of a pseudo-terminal is, from the directory that this file is in
+  // (TIOCGPTPEER); ENOTTY for all other files.
+  virtual Result<std::string> PeerPath();
 
   // Called for each descriptor of a table that is closed (flush), before the reference goes: the
   // record locks of that table on the file end, by whichever descriptor they were made (fcntl(2)).

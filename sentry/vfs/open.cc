@@ -70,7 +70,8 @@ Result<void> CheckMayOpen(const CallContext& ctx, const Path& path, uint32_t fla
 Result<FileRef> OpenNode(const CallContext& ctx, const Path& path, uint32_t flags) {
   InodeRef inode = path.node->inode();
   if (inode->type() == S_IFSOCK) return Errno::kNXIO;
-  FileRef file = TRY(inode->Open(ctx, (flags & ~kOpenOnly) | kLargeFile));
+  const uint32_t terminal = inode->type() == S_IFCHR ? flags & O_NOCTTY : 0;
+  FileRef file = TRY(inode->Open(ctx, (flags & ~kOpenOnly) | kLargeFile | terminal));
   if (file->dentry() == nullptr) file->SetDentry(MakeDentry(path));
   return file;
 }

@@ -11,8 +11,8 @@ struct Node {
   uint32_t mode, major, minor;
 };
 constexpr Node kNodes[] = {
-    {"null", 0666, 1, 3},   {"zero", 0666, 1, 5},    {"full", 0666, 1, 7},
-    {"random", 0666, 1, 8}, {"urandom", 0666, 1, 9}, {"tty", 0666, 5, 0},
+    {"null", 0666, 1, 3},    {"zero", 0666, 1, 5}, {"full", 0666, 1, 7},    {"random", 0666, 1, 8},
+    {"urandom", 0666, 1, 9}, {"tty", 0666, 5, 0},  {"console", 0600, 5, 1}, {"ptmx", 0666, 5, 2},
 };
 
 struct Link {

@@ -14,8 +14,12 @@ namespace ringfence::sentry {
 // registry; null: zero cannot be mapped.
 void RegisterMemoryDevices(DeviceRegistry& registry, platform::GuestMemory* memory);
 
-// tty 5:0, the controlling terminal of the caller: `open` finds it; ENXIO when there is none.
-void RegisterTty(DeviceRegistry& registry, DeviceRegistry::Factory open);
+// Terminals: tty 5:0 is the controlling one of the caller, console 5:1 that of the sandbox, ptmx
+// 5:2 makes a new one (pty(7)). Each says ENXIO or the like where there is none.
+struct TerminalDevices {
+  DeviceRegistry::Factory tty, console, ptmx;
+};
+void RegisterTerminals(DeviceRegistry& registry, TerminalDevices devices);
 
 // A tmpfs with the usual nodes and links of /dev and the directories shm and pts to mount on.
 // `options.devices` is the registry above; root_mode and type are set here.

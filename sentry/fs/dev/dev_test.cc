@@ -21,7 +21,7 @@ struct DevFixture : TreeFixture {
 
 TEST_CASE("/dev has its nodes, links and directories") {
   DevFixture t;
-  CHECK(t.List("/dev").size() == 12);
+  CHECK(t.List("/dev").size() == 14);
   const Attributes null = *t.Stat("/dev/null");
   CHECK(null.mode == (S_IFCHR | 0666));
   CHECK(null.rdev == 0x103);

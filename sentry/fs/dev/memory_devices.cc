@@ -99,8 +99,10 @@ void RegisterMemoryDevices(DeviceRegistry& registry, platform::GuestMemory* memo
   registry.AddCharacter(1, 9, Simple<RandomDevice>());
 }
 
-void RegisterTty(DeviceRegistry& registry, DeviceRegistry::Factory open) {
-  registry.AddCharacter(5, 0, std::move(open));
+void RegisterTerminals(DeviceRegistry& registry, TerminalDevices devices) {
+  registry.AddCharacter(5, 0, std::move(devices.tty));
+  registry.AddCharacter(5, 1, std::move(devices.console));
+  registry.AddCharacter(5, 2, std::move(devices.ptmx));
 }
 
 }  // namespace ringfence::sentry

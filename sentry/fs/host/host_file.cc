@@ -132,6 +132,9 @@ class HostFile : public File {
   }
   Result<void> CheckJob(const CallContext& ctx, JobControl::Use use) const {
     if (!terminal() || description_->job_control() == nullptr) return Ok();
+    if (use == JobControl::Use::kWrite && !HostTerminalStopsWriters(description_->fd())) {
+      return Ok();
+    }
     return description_->job_control()->CheckUse(ctx, use);
   }
   Result<int64_t> TtyIoctl(const CallContext& ctx, MemoryManager& mm, uint32_t command,

@@ -339,6 +339,11 @@ class Background : public JobControl {
     ++asked;
     return use == Use::kRead ? Result<void>(Errno::kIO) : Ok();
   }
+  void Opened(const CallContext&) override {}
+  void SignalForeground(SigNo) override {}
+  void HangUp() override {}
+  int32_t ForegroundId() override { return 5; }
+  int32_t SessionId() override { return 5; }
   int asked = 0;
 };
 
@@ -351,6 +356,12 @@ TEST_CASE("job control is asked before data moves") {
   const FileRef file = MakeHostFile(UniqueFd(dup(t.slave)), options).value();
   REQUIRE(write(t.master, "abc", 3) == 3);
   CHECK(t.Read(*file, 10) == "EIO");
+  CHECK(WriteTo(t.ctx, *file, "x").ok());
+  CHECK(job->asked == 1);  // without TOSTOP anybody may write
+  termios settings;
+  REQUIRE(tcgetattr(t.slave, &settings) == 0);
+  settings.c_lflag |= TOSTOP;
+  REQUIRE(tcsetattr(t.slave, TCSANOW, &settings) == 0);
   CHECK(WriteTo(t.ctx, *file, "x").ok());
   CHECK(job->asked == 2);
   CHECK(t.Read(*t.tty, 10) == "abc");  // nothing was taken

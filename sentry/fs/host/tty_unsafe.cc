@@ -40,6 +40,12 @@ bool IsHostTerminal(int fd) {
   return ioctl(fd, TCGETS, &unused) == 0;
 }
 
+bool HostTerminalStopsWriters(int fd) {
+  struct termios settings;
+  // SAFETY: TCGETS stores one struct termios.
+  return ioctl(fd, TCGETS, &settings) == 0 && (settings.c_lflag & TOSTOP) != 0;
+}
+
 std::optional<TtyCommand> FindTtyCommand(uint32_t command) {
   for (const TtyCommand& known : kCommands) {
     if (known.command == command) return known;

@@ -12,6 +12,8 @@
 namespace ringfence::sentry {
 
 bool IsHostTerminal(int fd);
+// TOSTOP (termios(3)): who writes from the background is stopped.
+bool HostTerminalStopsWriters(int fd);
 
 // How an ioctl's argument travels.
 enum class TtyArgument { kNone, kValue, kToGuest, kFromGuest };
