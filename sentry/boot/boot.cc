@@ -34,6 +34,7 @@ Kernel::Options KernelOptions(const BootConfig& config, TableDispatcher* dispatc
   options.platform = config.platform;
   options.dispatcher = dispatcher;
   options.hostname = config.hostname;
+  options.cpus = config.cpus;
   options.vdso = vdso;
   options.exitless = config.exitless;
   options.trace = config.trace != nullptr;

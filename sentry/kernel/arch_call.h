@@ -16,6 +16,7 @@
 namespace ringfence::sentry {
 
 uint64_t ProgramCounter(const platform::ArchState& state);
+void SetProgramCounter(platform::ArchState& state, uint64_t address);
 uint64_t StackPointer(const platform::ArchState& state);
 
 platform::SyscallRequest CallOf(const platform::ArchState& state);

@@ -44,6 +44,7 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
   child.mask = signal_mask();
   // The alternative stack of another task in the same memory is not ours to run on.
   if ((flags & (kCloneVm | kCloneVfork)) != kCloneVm) child.alt_stack = alt_stack_;
+  if ((flags & kCloneVm) == 0) child.rseq = rseq_;
   std::optional<uint64_t> tls;
   if ((flags & kCloneSetTls) != 0) tls = args.tls;
   child.arch = ChildState(arch_, args.stack, tls);
@@ -89,6 +90,7 @@ void Task::AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const Clo
   child.nice.store(group_->nice.load());
   child.file_size_limit.store(group_->file_size_limit.load());
   child.membarrier_registered.store(group_->membarrier_registered.load());
+  child.membarrier_rseq_registered.store(group_->membarrier_rseq_registered.load());
   kernel_->groups_[child.tgid_] = child.shared_from_this();
 }
 

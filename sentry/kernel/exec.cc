@@ -103,12 +103,14 @@ void ExecTransaction::ResetSignals(Task& task) {
 }
 
 void ExecTransaction::Commit(Task& task, Program program) {
+  task.ForgetRseq();
   ReplaceMemory(task, std::move(program.mm));
   ResetSignals(task);
   task.group_->timers().DeletePosixTimers();
   if (task.fds_.use_count() > 1) task.SetFds(task.fds_->Clone());
   task.fds_->CloseOnExec();
   task.group_->membarrier_registered.store(false);
+  task.group_->membarrier_rseq_registered.store(false);
   task.group_->dumpable.store(program.secure ? 0 : 1);
   task.SetCreds(std::move(program.creds));
   task.SetComm(program.image.comm);

@@ -60,6 +60,7 @@ class Kernel {
     std::string hostname = "ringfence";
     std::string domainname = "(none)";
     uint32_t max_tasks = 4096;   // each is a host thread; EAGAIN beyond
+    uint32_t cpus = 1;           // that programs see
     const Vdso* vdso = nullptr;  // outlives the kernel; null: programs get none
     bool exitless = true;        // tasks offer their calls to service threads
     bool trace = false;          // --strace

@@ -26,6 +26,7 @@ Task::Task(Init init)
       clear_child_tid_(init.clear_child_tid),
       set_child_tid_(init.set_child_tid),
       alt_stack_(init.alt_stack),
+      rseq_(init.rseq),
       vfork_done_(std::move(init.vfork_done)),
       traced_(kernel_->options().trace),
       mm_(std::move(init.mm)),

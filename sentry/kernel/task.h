@@ -28,6 +28,7 @@
 #include "sentry/arch/signal_frame.h"
 #include "sentry/base/call_context.h"
 #include "sentry/base/wait_queue.h"
+#include "sentry/kernel/cpu_numbers.h"
 #include "sentry/kernel/deadline.h"
 #include "sentry/kernel/limits.h"
 #include "sentry/kernel/signal.h"
@@ -96,15 +97,23 @@ class TaskWaiter : public WaitEntry {
   Task& task_;
 };
 
-class Task final : public platform::SyscallService, public std::enable_shared_from_this<Task> {
+// What a thread has registered by rseq(2).
+struct RseqArea {
+  VirtAddr address;  // null: nothing
+  uint32_t length = 0, signature = 0;
+};
+
+class Task final : public platform::SyscallService,
+                   private CpuUser,
+                   public std::enable_shared_from_this<Task> {
  public:
   // What a thread asks for and is told again, mostly without other effect. Inherited by children,
   // kept over execve.
   struct Settings {
     uint64_t timer_slack_ns = 50000, default_timer_slack_ns = 50000;  // prctl(PR_SET_TIMERSLACK)
-    int policy = 0;                 // SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
-    uint32_t personality = 0;       // personality(2)
-    std::vector<uint8_t> affinity;  // a mask by bytes; empty: all CPUs
+    int policy = 0;            // SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
+    uint32_t personality = 0;  // personality(2)
+    CpuMask affinity;
   };
 
   // What a new task starts with; Kernel and Clone make them.
@@ -124,6 +133,7 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
     SigSet mask;
     SigAltStack alt_stack;
     VirtAddr clear_child_tid, set_child_tid;
+    RseqArea rseq;
     std::shared_ptr<VforkCompletion> vfork_done;
   };
   explicit Task(Init init);
@@ -212,6 +222,17 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   void SetParentDeathSignal(SigNo sig);
   SigNo parent_death_signal() const;
 
+  // --- rseq(2) ---
+  // What registers and unregisters says of wrong arguments: EINVAL, EPERM, EBUSY, EFAULT. Own.
+  Result<void> RegisterRseq(const RseqArea& area);
+  Result<void> UnregisterRseq(const RseqArea& area);
+  // The CPU the task says it runs on, as in its area. Any thread.
+  std::optional<uint32_t> cpu_number() const;
+  // Aborts the critical section, if any, and looks again at the affinity, before the program goes
+  // on. Any thread; has happened when RseqRestarted() is true.
+  void RestartRseq();
+  bool RseqRestarted() const { return !in_guest_.load() || !rseq_event_.load(); }
+
   // --- Settings; any thread ---
   Settings settings() const;
   void SetSettings(Settings settings);
@@ -258,6 +279,17 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   bool EmulateFixedAddressCall(VirtAddr address);
   void Die(std::string_view why);
   void MarkTime(std::atomic<int64_t>* account);
+
+  // task_rseq.cc
+  bool PrepareRseq();
+  bool AbortCriticalSection();
+  Result<void> LeaveCriticalSection();
+  Result<void> StoreCpuNumber(uint32_t number);
+  void ForgetRseq();
+  void LeaveGuest() override { context_->Interrupt(); }
+  void WakeUp() override { sleeper_.Wake(); }
+  void Doze(int64_t ns) override;
+  bool MustNotWait() const override { return work_.load() != 0; }
 
   // task_signals.cc
   void HandleWork();
@@ -307,6 +339,8 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   bool restart_pending_ = false;     // the call's result is an internal kRESTART*
   int64_t call_result_ = 0;
   bool mask_saved_ = false;  // saved_mask_ is to come back
+  RseqArea rseq_;
+  CpuNumbers::Turn cpu_turn_;
   uint64_t bus_error_rip_ = 0;
   int64_t last_mark_ns_ = 0;
   std::shared_ptr<VforkCompletion> vfork_done_;  // the parent waits for it
@@ -316,6 +350,8 @@ class Task final : public platform::SyscallService, public std::enable_shared_fr
   std::atomic<bool> in_guest_{false};
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> traced_{false};
+  std::atomic<bool> rseq_event_{false};  // RestartRseq
+  std::atomic<int64_t> cpu_number_{-1};  // of cpu_turn_; -1: none is told
 
   mutable absl::Mutex mutex_;
   // The own thread writes under mutex_ and reads without; others read under mutex_.

@@ -42,6 +42,7 @@ void Task::ReleaseMemory() {
 
 void Task::Finish() {
   Rusage memory = MemoryUsage();
+  ForgetRseq();
   ReleaseMemory();
   {
     // Closing files may take long: after the locks.

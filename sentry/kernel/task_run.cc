@@ -58,16 +58,19 @@ void Task::Start() {
 
 platform::Exit Task::EnterGuest() {
   if (const Vdso* vdso = kernel_->options().vdso) vdso->time().Update();
+  if (!rseq_.address.is_null() && !PrepareRseq()) return platform::InterruptedExit{};
   MarkTime(&sentry_wall_ns_);
   in_guest_.store(true);
-  if (work_.load() != 0) {
+  if (work_.load() != 0 || (!rseq_.address.is_null() && rseq_event_.load())) {
     in_guest_.store(false);
+    if (cpu_turn_.serial != 0) group_->cpu_numbers().Leave(cpu_turn_);
     return platform::InterruptedExit{};
   }
   platform::Context::SwitchOptions options;
   options.exitless = kernel_->options().exitless && !traced_.load(std::memory_order_relaxed);
   platform::Exit exit = context_->Switch(mm_->space(), arch_, options);
   in_guest_.store(false);
+  if (cpu_turn_.serial != 0) group_->cpu_numbers().Leave(cpu_turn_);
   MarkTime(&guest_wall_ns_);
   return exit;
 }

@@ -183,6 +183,8 @@ bool Task::HandleOneSignal() {
 
 bool Task::DeliverSignal(const SigInfo& info, const SigAction& action) {
   ResolveRestart(&action);
+  // The handler returns to where the aborted critical section goes on.
+  if (!rseq_.address.is_null() && !AbortCriticalSection()) return false;
   SignalFrameRequest request;
   request.action = action;
   request.info = info;

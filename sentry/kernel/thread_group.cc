@@ -14,7 +14,7 @@ constexpr int kCapSysResource = 24;
 }  // namespace
 
 ThreadGroup::ThreadGroup(Kernel* kernel, int32_t tgid)
-    : kernel_(kernel), tgid_(tgid), timers_(this) {}
+    : kernel_(kernel), tgid_(tgid), timers_(this), cpu_numbers_(kernel->options().cpus) {}
 
 ThreadGroup::~ThreadGroup() = default;
 

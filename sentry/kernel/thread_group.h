@@ -100,6 +100,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::atomic<uint64_t> file_size_limit{kRlimInfinity};
 
   ProcessTimers& timers() { return timers_; }
+  CpuNumbers& cpu_numbers() { return cpu_numbers_; }
 
   // --- accounting ---
   Rusage Usage() const;          // live and finished threads
@@ -112,7 +113,8 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::atomic<int> dumpable{1};
   std::atomic<int32_t> oom_score_adj{0};
   std::atomic<int32_t> nice{0};
-  std::atomic<bool> membarrier_registered{false};  // for private expedited ones; until execve
+  // For private expedited ones, and those that restart critical sections; until execve.
+  std::atomic<bool> membarrier_registered{false}, membarrier_rseq_registered{false};
 
   // Notified when a child changes state.
   WaitQueue& child_queue() { return child_queue_; }
@@ -150,6 +152,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   Kernel* const kernel_;
   const int32_t tgid_;
   ProcessTimers timers_;
+  CpuNumbers cpu_numbers_;
   WaitQueue child_queue_;
   WaitQueue signal_queue_;
 

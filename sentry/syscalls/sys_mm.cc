@@ -1,6 +1,4 @@
-// mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2),
-// membarrier(2).
-#include <linux/membarrier.h>
+// mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2), msync(2), mincore(2), mlock(2).
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -178,25 +176,4 @@ Result<int64_t> SysMunlockall(SyscallContext&) { return int64_t{0}; }
 
 // Guest threads are threads of this process, in the guest or not, so the host's barrier over the
 // process's threads covers them.
-Result<int64_t> SysMembarrier(SyscallContext& ctx) {
-  constexpr int64_t kOffered = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_PRIVATE_EXPEDITED |
-                               MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
-  if (ctx.Uint(1) != 0) return Errno::kINVAL;
-  switch (ctx.Int(0)) {
-    case MEMBARRIER_CMD_QUERY:
-      return kOffered;
-    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
-      ctx.group().membarrier_registered.store(true);
-      return int64_t{0};
-    case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
-      if (!ctx.group().membarrier_registered.load()) return Errno::kPERM;
-      [[fallthrough]];
-    case MEMBARRIER_CMD_GLOBAL:
-      if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) return LastHostErrno();
-      return int64_t{0};
-    default:
-      return Errno::kINVAL;
-  }
-}
-
 }  // namespace ringfence::sentry

@@ -68,6 +68,17 @@ std::vector<uint8_t> AllCpus(uint32_t cpus) {
   return mask;
 }
 
+// What rseq(2) has told the task, else the host's CPU as far as the affinity allows it.
+uint32_t CpuOf(SyscallContext& ctx) {
+  if (const std::optional<uint32_t> number = ctx.task().cpu_number()) return *number;
+  const uint32_t cpus = ctx.services().cpus;
+  const int host = sched_getcpu();
+  uint32_t cpu = host < 0 ? 0 : static_cast<uint32_t>(host) % cpus;
+  const CpuMask allowed = ctx.task().settings().affinity;
+  for (uint32_t tries = 0; tries < cpus && !Allows(allowed, cpu); ++tries) cpu = (cpu + 1) % cpus;
+  return cpu;
+}
+
 }  // namespace
 
 Result<int64_t> SysSchedYield(SyscallContext&) {
@@ -96,6 +107,7 @@ Result<int64_t> SysSchedSetaffinity(SyscallContext& ctx) {
   Task::Settings settings = target->settings();
   settings.affinity = std::move(mask);
   target->SetSettings(std::move(settings));
+  target->RestartRseq();
   return int64_t{0};
 }
 
@@ -181,8 +193,7 @@ Result<int64_t> SysSetpriority(SyscallContext& ctx) {
 }
 
 Result<int64_t> SysGetcpu(SyscallContext& ctx) {
-  const int host = sched_getcpu();
-  const uint32_t cpu = host < 0 ? 0 : static_cast<uint32_t>(host) % ctx.services().cpus;
+  const uint32_t cpu = CpuOf(ctx);
   if (ctx.Arg(0) != 0) TRY(ctx.Out<uint32_t>(0).Store(ctx.mm(), cpu));
   if (ctx.Arg(1) != 0) TRY(ctx.Out<uint32_t>(1).Store(ctx.mm(), 0));
   return int64_t{0};

@@ -14,7 +14,7 @@ enum { kVdsoTickNs = 4000000 };
 
 struct VdsoTimeData {
   uint32_t seq;
-  uint32_t cpus; /* getcpu: numbers below this may be believed; 0: use the call */
+  uint32_t unused;
   uint64_t counter_base;
   uint64_t max_delta;   /* beyond this many counts the page is too old: use the call */
   uint64_t mult;        /* of MONOTONIC and the clocks that follow it */

@@ -77,8 +77,6 @@ TimePage::TimePage(platform::GuestMemory* memory, Frame frame, uint64_t khz, int
       reliable_(CounterIsReliable()) {
   absl::MutexLock lock(&mutex_);
   *data_ = VdsoTimeData{};
-  const long cpus = sysconf(_SC_NPROCESSORS_CONF);
-  data_->cpus = cpus > 0 ? static_cast<uint32_t>(cpus) : 0;
   first_ = anchor_ = Sample();
   ticks_per_second_ = static_cast<double>(khz) * 1000;
   if (khz == 0) {

@@ -81,6 +81,7 @@ SigInfo InfoOf(const platform::ExceptionExit& exception, uint64_t rip, uint8_t b
 }  // namespace
 
 uint64_t ProgramCounter(const platform::ArchState& state) { return state.rip; }
+void SetProgramCounter(platform::ArchState& state, uint64_t address) { state.rip = address; }
 uint64_t StackPointer(const platform::ArchState& state) { return state.rsp; }
 
 platform::SyscallRequest CallOf(const platform::ArchState& s) {

@@ -124,19 +124,10 @@ int __vdso_clock_getres(int clock, struct Timespec* ts) {
   return 0;
 }
 
-/* The limit of GDT entry 15 is node << 12 | cpu where the platform has set it (as Linux does). */
+/* The sandbox numbers its CPUs itself (sentry/kernel/cpu_numbers.h). */
 int __vdso_getcpu(uint32_t* cpu, uint32_t* node, void* unused) {
-  uint32_t limit = 0;
-  uint8_t valid;
   (void)unused;
-  __asm__ volatile("lsl %2, %0\n\tsetz %1" : "+r"(limit), "=q"(valid) : "r"(0x7b) : "cc");
-  const uint32_t number = limit & 0xfff;
-  if (!valid || number >= vvar_data.cpus) {
-    return (int)Syscall(kSysGetcpu, (long)cpu, (long)node, 0);
-  }
-  if (cpu != NULL) *cpu = number;
-  if (node != NULL) *node = limit >> 12;
-  return 0;
+  return (int)Syscall(kSysGetcpu, (long)cpu, (long)node, 0);
 }
 
 int clock_gettime(int, struct Timespec*) __attribute__((weak, alias("__vdso_clock_gettime")));
