@@ -10,6 +10,7 @@
 #include "sentry/boot/terminals.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/net/unix/domain.h"
 #include "sentry/syscalls/dispatcher.h"
 
 namespace ringfence::sentry {
@@ -66,6 +67,7 @@ class KernelSandbox final : public Sandbox {
     if (!mounts.ok()) return mounts.status();
     mounts_ = std::move(*mounts);
     processes_.SetMounts(mounts_);
+    processes_.SetUnixDomain(unix_domain_);
     dispatcher_.SetServices(MakeServices(config));
 
     InitArgs init;
@@ -122,6 +124,7 @@ class KernelSandbox final : public Sandbox {
     memfds.memory = &config.platform->memory();
     services.memfds = Tmpfs::Create(memfds);
     services.mounts = mounts_;
+    services.unix_domain = unix_domain_;
     services.memory_bytes = config.memory_bytes;
     services.cpus = config.cpus;
     services.make_file_system = [this](const CallContext& ctx, std::string_view type,
@@ -158,6 +161,7 @@ class KernelSandbox final : public Sandbox {
     return started.ok() ? absl::OkStatus() : CommandError(name, started.error());
   }
 
+  const std::shared_ptr<UnixDomain> unix_domain_ = std::make_shared<UnixDomain>();
   DeviceRegistry devices_;
   const std::unique_ptr<Vdso> vdso_;
   TableDispatcher dispatcher_;

@@ -4,10 +4,12 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "sentry/fs/proc/proc_source.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/net/unix/domain.h"
 
 namespace ringfence::sentry {
 
@@ -19,6 +21,8 @@ class ProcessSource final : public ProcSource {
   // Before init starts.
   void SetMounts(std::shared_ptr<MountNamespace> mounts) { mounts_ = std::move(mounts); }
 
+  void SetUnixDomain(std::shared_ptr<UnixDomain> domain) { unix_domain_ = std::move(domain); }
+
   std::vector<int32_t> Processes() const override;
   std::vector<int32_t> Threads(int32_t tgid) const override;
   std::optional<TaskSnapshot> Find(int32_t tid) const override;
@@ -26,12 +30,14 @@ class ProcessSource final : public ProcSource {
   void SetComm(int32_t tid, std::string_view name) const override;
   void SetOomScoreAdjust(int32_t tid, int32_t value) const override;
   std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const override;
+  std::string UnixSockets() const override;
 
  private:
   Kernel* const kernel_;
   const uint64_t memory_bytes_;
   const uint32_t cpus_;
   std::shared_ptr<MountNamespace> mounts_;
+  std::shared_ptr<UnixDomain> unix_domain_;
 };
 
 }  // namespace ringfence::sentry

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "sentry/kernel/kill.h"
-#include "sentry/syscalls/guest_abi.h"
+#include "sentry/syscalls/socket_call.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -54,9 +54,12 @@ Result<void> CheckUserRange(VirtAddr addr, uint64_t length) {
 }
 
 Result<std::vector<UserIo::Segment>> LoadSegments(SyscallContext& ctx, int arg) {
-  const uint64_t count = ctx.Arg(arg + 1);
-  const std::vector<GuestIovec> vectors =
-      TRY(ctx.In<GuestIovec>(arg).LoadArray(ctx.mm(), count, UIO_MAXIOV));
+  return SegmentsOf(ctx, ctx.In<GuestIovec>(arg), ctx.Arg(arg + 1));
+}
+
+Result<std::vector<UserIo::Segment>> SegmentsOf(SyscallContext& ctx, GuestIn<GuestIovec> from,
+                                                uint64_t count) {
+  const std::vector<GuestIovec> vectors = TRY(from.LoadArray(ctx.mm(), count, UIO_MAXIOV));
   std::vector<UserIo::Segment> segments;
   segments.reserve(vectors.size());
   uint64_t total = 0;
@@ -75,6 +78,7 @@ Errno RaisePipe(SyscallContext& ctx) { return SignalWith(ctx, SigNo::kPipe, Errn
 
 Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOptions& options) {
   if (!file.readable()) return Errno::kBADF;
+  if (SocketFile* const socket = file.AsSocket()) return ReadSocket(ctx, *socket, io, options);
   const CallContext call = ContextFor(ctx, options);
   const auto attempt = [&] { return file.Read(call, io, options.offset); };
   Result<size_t> result = attempt();
@@ -91,6 +95,7 @@ Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOp
 
 Result<int64_t> WriteFile(SyscallContext& ctx, File& file, UserIo& io, const IoOptions& options) {
   if (!file.writable()) return Errno::kBADF;
+  if (SocketFile* const socket = file.AsSocket()) return WriteSocket(ctx, *socket, io, options);
   const CallContext call = ContextFor(ctx, options);
   const bool may_wait = MayWait(file, options);
   const bool waits = may_wait && file.wait_queue() != nullptr;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "sentry/syscalls/guest_abi.h"
 #include "sentry/syscalls/syscall_context.h"
 #include "sentry/vfs/file.h"
 
@@ -19,6 +20,10 @@ Result<void> CheckUserRange(VirtAddr addr, uint64_t length);
 // The segments of the iovec array of arguments `arg` and `arg` + 1: EINVAL, EFAULT; the total is
 // cut to MAX_RW_COUNT.
 Result<std::vector<UserIo::Segment>> LoadSegments(SyscallContext& ctx, int arg);
+
+// The same of `count` elements at `vectors`.
+Result<std::vector<UserIo::Segment>> SegmentsOf(SyscallContext& ctx, GuestIn<GuestIovec> vectors,
+                                                uint64_t count);
 
 // EPIPE with its signal, SIGPIPE.
 Errno RaisePipe(SyscallContext& ctx);

@@ -44,7 +44,7 @@ namespace {
 using MakeFn = absl::FunctionRef<Result<InodeRef>(const Path& parent, const std::string& name)>;
 enum class TrailingSlash { kAllowed, kRefused };
 
-Result<void> MakeName(const CallContext& ctx, const PathBase& base, std::string_view path,
+Result<Path> MakeNode(const CallContext& ctx, const PathBase& base, std::string_view path,
                       TrailingSlash slash, MakeFn make) {
   Walker walker(ctx, base, 0);
   TRY(walker.Start(path));
@@ -57,7 +57,13 @@ Result<void> MakeName(const CallContext& ctx, const PathBase& base, std::string_
   if (walker.trailing_slash() && slash == TrailingSlash::kRefused) return Errno::kNOENT;
   TRY(CheckMayCreate(ctx, parent));
   InodeRef inode = TRY(make(parent, walker.name()));
-  parent.mount->superblock().Added(parent.node, walker.name(), inode);
+  return Path{parent.mount,
+              parent.mount->superblock().Added(parent.node, walker.name(), inode)};
+}
+
+Result<void> MakeName(const CallContext& ctx, const PathBase& base, std::string_view path,
+                      TrailingSlash slash, MakeFn make) {
+  TRY(MakeNode(ctx, base, path, slash, make));
   return Ok();
 }
 
@@ -98,6 +104,15 @@ Result<void> Vfs::Mknod(const CallContext& ctx, const PathBase& base, std::strin
                   [&](const Path& parent, const std::string& name) {
                     return parent.node->inode()->Create(ctx, name, mode, rdev);
                   });
+}
+
+Result<DentryRef> Vfs::MakeSocket(const CallContext& ctx, const PathBase& base,
+                                  std::string_view path, uint32_t mode) {
+  mode = S_IFSOCK | ((mode & 07777) & ~base.fs->umask());
+  return MakeDentry(TRY(MakeNode(ctx, base, path, TrailingSlash::kRefused,
+                                 [&](const Path& parent, const std::string& name) {
+                                   return parent.node->inode()->Create(ctx, name, mode, 0);
+                                 })));
 }
 
 Result<void> Vfs::Symlink(const CallContext& ctx, std::string_view target, const PathBase& base,

@@ -30,7 +30,11 @@ namespace ringfence::sentry {
 class Dentry;
 class EpollFile;
 class Inode;
+class InotifyFile;
 class Pipe;
+class ProcessFd;
+class SignalFd;
+class SocketFile;
 class TimerFd;
 using DentryRef = std::shared_ptr<Dentry>;
 using InodeRef = std::shared_ptr<Inode>;
@@ -118,6 +122,10 @@ class File {
   virtual std::string AnonymousName() const { return "anon_inode:[file]"; }
   virtual bool IsTty() const { return false; }
   virtual EpollFile* AsEpoll() { return nullptr; }            // fs/epoll
+  virtual InotifyFile* AsInotify() { return nullptr; }        // fs/inotify
+  virtual ProcessFd* AsProcess() { return nullptr; }          // fs/pidfd
+  virtual SignalFd* AsSignal() { return nullptr; }            // fs/signalfd
+  virtual SocketFile* AsSocket() { return nullptr; }          // sentry/net
   virtual TimerFd* AsTimer() { return nullptr; }              // fs/timerfd
   virtual std::shared_ptr<Pipe> AsPipe() { return nullptr; }  // fs/pipe; for splice(2)
 

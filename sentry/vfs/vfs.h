@@ -99,6 +99,9 @@ class Vfs {
                             uint32_t mode);
   static Result<void> Mknod(const CallContext&, const PathBase&, std::string_view path,
                             uint32_t mode, uint64_t rdev);
+  // bind(2) of a unix socket to a path: makes a socket node and says where it is. EEXIST.
+  static Result<DentryRef> MakeSocket(const CallContext&, const PathBase&, std::string_view path,
+                                      uint32_t mode);
   static Result<void> Symlink(const CallContext&, std::string_view target, const PathBase&,
                               std::string_view path);
   static Result<void> Link(const CallContext&, const PathBase& from, std::string_view old_path,

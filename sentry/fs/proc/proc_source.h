@@ -68,6 +68,7 @@ class ProcSource {
   virtual void SetComm(int32_t tid, std::string_view name) const = 0;
   virtual void SetOomScoreAdjust(int32_t tid, int32_t value) const = 0;
   virtual std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const = 0;
+  virtual std::string UnixSockets() const { return {}; }  // the text of /proc/net/unix
 };
 
 }  // namespace ringfence::sentry

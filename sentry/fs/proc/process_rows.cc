@@ -143,6 +143,15 @@ Result<DentryRef> ExeDentry(const CallContext& ctx, const ProcPlace& place) {
                       task.mm->GetImageInfo().exe_path);
 }
 
+Result<std::string> UnixSockets(const CallContext&, const ProcPlace& place) {
+  return place.source->UnixSockets();
+}
+
+const std::vector<ProcRow>& NetRows() {
+  static const std::vector<ProcRow> rows = {TextRow("unix", 0444, UnixSockets)};
+  return rows;
+}
+
 }  // namespace
 
 const std::vector<ProcRow>& ProcProcessRows() {
@@ -158,6 +167,7 @@ const std::vector<ProcRow>& ProcProcessRows() {
       {"mem", S_IFREG, MakeProcMem},
       TextRow("mountinfo", 0444, Of(MountInfo)),
       TextRow("mounts", 0444, Of(Mounts)),
+      TableRow("net", &NetRows()),
       TextRow("oom_score_adj", 0644, Of(OomScoreAdjust), SetOomScoreAdjust),
       LinkRow("root", FsLink<Root>, FsDentry<Root>),
       TextRow("stat", 0444, Of(ProcessStat)),

@@ -164,6 +164,26 @@ const std::vector<ProcRow>& KernelRows() {
   return rows;
 }
 
+const std::vector<ProcRow>& NetCoreRows() {
+  static const std::vector<ProcRow> rows = {
+      TextRow("rmem_max", 0444, Fixed("212992\n")),
+      TextRow("somaxconn", 0444, Fixed("4096\n")),
+      TextRow("wmem_max", 0444, Fixed("212992\n")),
+  };
+  return rows;
+}
+
+const std::vector<ProcRow>& NetUnixRows() {
+  static const std::vector<ProcRow> rows = {TextRow("max_dgram_qlen", 0444, Fixed("10\n"))};
+  return rows;
+}
+
+const std::vector<ProcRow>& NetRows() {
+  static const std::vector<ProcRow> rows = {TableRow("core", &NetCoreRows()),
+                                            TableRow("unix", &NetUnixRows())};
+  return rows;
+}
+
 const std::vector<ProcRow>& VmRows() {
   static const std::vector<ProcRow> rows = {
       TextRow("overcommit_memory", 0444, Fixed("1\n")),
@@ -188,6 +208,7 @@ const std::vector<ProcRow>& ProcSysRows() {
   static const std::vector<ProcRow> rows = {
       TableRow("fs", &FsRows()),
       TableRow("kernel", &KernelRows()),
+      TableRow("net", &NetRows()),
       TableRow("vm", &VmRows()),
   };
   return rows;
@@ -201,6 +222,7 @@ const std::vector<ProcRow>& ProcSystemRows() {
       TextRow("loadavg", 0444, LoadAverage),
       TextRow("meminfo", 0444, MemInfo),
       LinkRow("mounts", OfSelf("mounts")),
+      LinkRow("net", OfSelf("net")),
       LinkRow("self", Self),
       TextRow("stat", 0444, Stat),
       TableRow("sys", &ProcSysRows()),
