@@ -77,7 +77,8 @@ class Socket : public std::enable_shared_from_this<Socket> {
   virtual Result<void> Bind(const CallContext& ctx, const PathBase& base,
                             const SocketAddress& address) = 0;
   virtual Result<void> Listen(const CallContext& ctx, int backlog) = 0;
-  virtual Result<std::shared_ptr<Socket>> Accept(const CallContext& ctx) = 0;
+  // `no_wait`: the caller will not try again.
+  virtual Result<std::shared_ptr<Socket>> Accept(const CallContext& ctx, bool no_wait) = 0;
   virtual Result<void> Connect(const CallContext& ctx, const PathBase& base,
                                const SocketAddress& address) = 0;
   virtual Result<void> ShutDown(Shutdown how) = 0;

@@ -1,5 +1,7 @@
 #include "sentry/syscalls/socket_call.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 namespace ringfence::sentry {
@@ -53,18 +55,34 @@ Result<int64_t> SendAll(SyscallContext& ctx, Socket& socket, SendRequest& reques
   }
 }
 
+Result<int64_t> ReceiveEnough(SyscallContext& ctx, Socket& socket, const ReceiveRequest& request,
+                              bool wait_all, Received* received) {
+  const uint64_t room = request.io->remaining();
+  uint64_t target = 0;
+  if (socket.type() == SOCK_STREAM && !request.peek) {
+    target = wait_all ? room : std::min<uint64_t>(socket.options().receive_low_water(), room);
+  }
+  // A service thread must not begin what may have to wait in the middle.
+  if (target > 1 && !request.no_wait) TRY(ctx.RequireBlocking());
+  const auto attempt = [&] { return socket.Receive(ctx.call(), request, received); };
+  int64_t done = 0;
+  while (true) {
+    const Result<size_t> got = WaitForSocket(ctx, socket, kEventIn | kEventRdHup, request.no_wait,
+                                             socket.options().receive_timeout_ns(), attempt);
+    if (!got.ok()) return done != 0 ? Result<int64_t>(done) : got.error();
+    done += static_cast<int64_t>(*got);
+    const bool enough = static_cast<uint64_t>(done) >= target;
+    if (*got == 0 || enough || !received->files.empty()) return done;
+  }
+}
+
 Result<int64_t> ReadSocket(SyscallContext& ctx, SocketFile& file, UserIo& io,
                            const IoOptions& options) {
   if (options.offset != nullptr) return Errno::kSPIPE;
   if (io.remaining() == 0) return int64_t{0};
-  Socket& socket = file.socket();
   const bool no_wait = file.nonblocking() || options.no_wait;
-  Received received;
-  const auto attempt = [&] {
-    return socket.Receive(ctx.call(), {.io = &io, .no_wait = no_wait}, &received);
-  };
-  return static_cast<int64_t>(TRY(WaitForSocket(ctx, socket, kEventIn | kEventRdHup, no_wait,
-                                                socket.options().receive_timeout_ns(), attempt)));
+  Received received;  // what is not bytes is dropped
+  return ReceiveEnough(ctx, file.socket(), {.io = &io, .no_wait = no_wait}, false, &received);
 }
 
 Result<int64_t> WriteSocket(SyscallContext& ctx, SocketFile& file, UserIo& io,

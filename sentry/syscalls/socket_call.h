@@ -52,6 +52,11 @@ struct SendMode {
 Result<int64_t> SendAll(SyscallContext& ctx, Socket& socket, SendRequest& request,
                         const SendMode& mode);
 
+// Receives until there is as much as the caller wants: at least one byte, from a stream all with
+// `wait_all` (MSG_WAITALL), else SO_RCVLOWAT. request.no_wait: does not wait.
+Result<int64_t> ReceiveEnough(SyscallContext& ctx, Socket& socket, const ReceiveRequest& request,
+                              bool wait_all, Received* received);
+
 // read(2) and write(2) of a socket.
 Result<int64_t> ReadSocket(SyscallContext& ctx, SocketFile& file, UserIo& io,
                            const IoOptions& options);

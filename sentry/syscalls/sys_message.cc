@@ -42,33 +42,15 @@ Result<int64_t> SendMessage(SyscallContext& ctx, const SocketArg& arg,
   return SendOn(ctx, arg, request, flags);
 }
 
-// Receives until there is as much as the caller wants: all with MSG_WAITALL, else SO_RCVLOWAT.
 Result<int64_t> ReceiveOn(SyscallContext& ctx, const SocketArg& arg, UserIo& io, uint32_t flags,
                           Received* received) {
   if ((flags & MSG_OOB) != 0) return Errno::kOPNOTSUPP;
   if ((flags & MSG_ERRQUEUE) != 0) return Errno::kAGAIN;
-  Socket& socket = *arg.socket;
-  const bool no_wait = NoWait(arg, flags);
   const ReceiveRequest request{.io = &io,
                                .peek = (flags & MSG_PEEK) != 0,
                                .truncate = (flags & MSG_TRUNC) != 0,
-                               .no_wait = no_wait};
-  const bool stream = socket.type() == SOCK_STREAM && !request.peek;
-  const uint64_t low_water =
-      std::min<uint64_t>(socket.options().receive_low_water(), io.remaining());
-  const uint64_t target = !stream ? 0 : (flags & MSG_WAITALL) != 0 ? io.remaining() : low_water;
-  if (target > 1 && !no_wait) TRY(ctx.RequireBlocking());
-  const auto attempt = [&] { return socket.Receive(ctx.call(), request, received); };
-  int64_t done = 0;
-  while (true) {
-    const Result<size_t> got = WaitForSocket(ctx, socket, kEventIn | kEventRdHup, no_wait,
-                                             socket.options().receive_timeout_ns(), attempt);
-    if (!got.ok()) return done != 0 ? Result<int64_t>(done) : got.error();
-    done += static_cast<int64_t>(*got);
-    if (*got == 0 || static_cast<uint64_t>(done) >= target || !received->files.empty()) {
-      return done;
-    }
-  }
+                               .no_wait = NoWait(arg, flags)};
+  return ReceiveEnough(ctx, *arg.socket, request, (flags & MSG_WAITALL) != 0, received);
 }
 
 Result<int64_t> ReceiveMessage(SyscallContext& ctx, const SocketArg& arg,

@@ -47,9 +47,10 @@ Result<Wanted> CheckSocket(SyscallContext& ctx) {
 Result<int64_t> AcceptOn(SyscallContext& ctx, uint32_t flags) {
   if ((flags & ~static_cast<uint32_t>(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0) return Errno::kINVAL;
   const SocketArg listener = TRY(LoadSocket(ctx, 0));
-  const auto attempt = [&] { return listener.socket->Accept(ctx.call()); };
+  const bool no_wait = listener.file->nonblocking();
+  const auto attempt = [&] { return listener.socket->Accept(ctx.call(), no_wait); };
   const SocketRef accepted =
-      TRY(WaitForSocket(ctx, *listener.socket, kEventIn, listener.file->nonblocking(),
+      TRY(WaitForSocket(ctx, *listener.socket, kEventIn, no_wait,
                         listener.socket->options().receive_timeout_ns(), attempt));
   // From here on the file ends the socket when anything fails.
   const FileRef file = SocketFile::Make(ctx.call(), accepted, flags & SOCK_NONBLOCK);

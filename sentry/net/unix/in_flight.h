@@ -58,7 +58,7 @@ class InFlight {
   static constexpr uint64_t kMaxFiles = 65536;
   static constexpr size_t kAlwaysCollect = 64;  // sockets
 
-  // `limit`: of files in flight, for the sender (RLIMIT_NOFILE). ETOOMANYREFS.
+  // `limit`: of files in flight, at which this sender may add no more. ETOOMANYREFS.
   Result<FlyingFiles> Add(const std::vector<FileRef>& files, uint64_t limit);
   // A unix socket has been closed. `closing`: a file that the caller holds and is about to drop, or
   // null.

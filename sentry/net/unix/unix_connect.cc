@@ -95,14 +95,17 @@ Result<void> UnixSocket::Listen(const CallContext& ctx, int backlog) {
   return Ok();
 }
 
-Result<SocketRef> UnixSocket::Accept(const CallContext&) {
+Result<SocketRef> UnixSocket::Accept(const CallContext&, bool no_wait) {
   if (!streaming()) return Errno::kOPNOTSUPP;
   UnixSocketRef embryo;
   Waiting waiting;
   {
     absl::MutexLock lock(&mutex_);
     if (state_ != State::kListening) return Errno::kINVAL;
-    if (embryos_.empty()) return (ended_ & kNoReads) != 0 ? Errno::kINVAL : Errno::kAGAIN;
+    if (embryos_.empty()) {
+      // As on Linux, one that would not wait is not told of the end.
+      return (ended_ & kNoReads) != 0 && !no_wait ? Errno::kINVAL : Errno::kAGAIN;
+    }
     embryo = std::move(embryos_.front());
     embryos_.pop_front();
     waiting.swap(waiting_);

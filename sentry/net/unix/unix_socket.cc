@@ -47,9 +47,10 @@ std::pair<UnixSocketRef, UnixSocketRef> UnixSocket::MakePair(const CallContext& 
 UnixSocket::UnixSocket(UnixDomainRef domain, int type)
     : Socket(AF_UNIX, type, 0), family_(std::move(domain)) {}
 
-UnixSocket::~UnixSocket() { family_->Unregister(this); }
+UnixSocket::~UnixSocket() { family_->Unregister(this); }  // one that was never released
 
 void UnixSocket::Release() {
+  family_->Unregister(this);  // no longer in /proc/net/unix, though messages may refer to it
   // Dropped after the lock, in this order.
   std::deque<UnixSocketRef> embryos;
   UnixSocketRef peer;

@@ -44,7 +44,7 @@ class UnixSocket final : public Socket {
   Result<void> Bind(const CallContext& ctx, const PathBase& base,
                     const SocketAddress& address) override;
   Result<void> Listen(const CallContext& ctx, int backlog) override;
-  Result<SocketRef> Accept(const CallContext& ctx) override;
+  Result<SocketRef> Accept(const CallContext& ctx, bool no_wait) override;
   Result<void> Connect(const CallContext& ctx, const PathBase& base,
                        const SocketAddress& address) override;
   Result<void> ShutDown(Shutdown how) override;
