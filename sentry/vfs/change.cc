@@ -31,8 +31,9 @@ Result<void> CheckNotMountPoint(const NodeRef& node) {
   return Ok();
 }
 
-Result<NodeRef> LookupOrNull(const CallContext& ctx, const Path& directory, std::string_view name) {
-  Result<NodeRef> found = directory.mount->superblock().Lookup(ctx, directory.node, name);
+Result<NodeRef> LookupOrNull(const CallContext& ctx, const Path& directory, std::string_view name,
+                             LookupUse use) {
+  Result<NodeRef> found = directory.mount->superblock().Lookup(ctx, directory.node, name, use);
   if (!found.ok() && found.error() == Errno::kNOENT) return NodeRef();
   return found;
 }
@@ -53,7 +54,8 @@ Result<Path> MakeNode(const CallContext& ctx, const PathBase& base, std::string_
   const Path& parent = walker.parent();
   DirectoryLock lock;
   TRY(lock.Acquire(ctx, parent.node));
-  if (TRY(LookupOrNull(ctx, parent, walker.name())) != nullptr) return Errno::kEXIST;
+  if (TRY(LookupOrNull(ctx, parent, walker.name(), LookupUse::kCreate)) != nullptr)
+    return Errno::kEXIST;
   if (walker.trailing_slash() && slash == TrailingSlash::kRefused) return Errno::kNOENT;
   TRY(CheckMayCreate(ctx, parent));
   InodeRef inode = TRY(make(parent, walker.name()));
@@ -154,7 +156,8 @@ Result<void> Vfs::Unlink(const CallContext& ctx, const PathBase& base, std::stri
   NodeRef victim;  // dropped after the lock
   DirectoryLock lock;
   TRY(lock.Acquire(ctx, parent.node));
-  victim = TRY(parent.mount->superblock().Lookup(ctx, parent.node, walker.name()));
+  victim =
+      TRY(parent.mount->superblock().Lookup(ctx, parent.node, walker.name(), LookupUse::kRemove));
   if (walker.trailing_slash()) {
     return victim->is_directory() ? Errno::kISDIR : Errno::kNOTDIR;
   }
@@ -177,7 +180,8 @@ Result<void> Vfs::Rmdir(const CallContext& ctx, const PathBase& base, std::strin
   NodeRef victim;
   DirectoryLock lock;
   TRY(lock.Acquire(ctx, parent.node));
-  victim = TRY(parent.mount->superblock().Lookup(ctx, parent.node, walker.name()));
+  victim =
+      TRY(parent.mount->superblock().Lookup(ctx, parent.node, walker.name(), LookupUse::kRemove));
   TRY(CheckMayDelete(ctx, parent, victim, VictimKind::kDirectory));
   TRY(CheckNotMountPoint(victim));
   TRY(lock.Acquire(ctx, victim));  // nobody makes a name in it meanwhile

@@ -17,7 +17,8 @@ Result<void> CheckMayDelete(const CallContext& ctx, const Path& directory, const
 // EBUSY when something is mounted on the node in any namespace.
 Result<void> CheckNotMountPoint(const NodeRef& node);
 // Is there such a child? Its node, or null for ENOENT.
-Result<NodeRef> LookupOrNull(const CallContext& ctx, const Path& directory, std::string_view name);
+Result<NodeRef> LookupOrNull(const CallContext& ctx, const Path& directory, std::string_view name,
+                             LookupUse use);
 
 }  // namespace ringfence::sentry
 

@@ -90,30 +90,32 @@ void Superblock::EvictLocked(std::vector<NodeRef>* evicted) {
 }
 
 Result<NodeRef> Superblock::Lookup(const CallContext& ctx, const NodeRef& directory,
-                                   std::string_view name) {
+                                   std::string_view name, LookupUse use) {
   for (int attempt = 0; attempt < kOptimisticLookups; ++attempt) {
     bool raced = false;
-    Result<NodeRef> found = LookupOnce(ctx, directory, name, &raced);
+    Result<NodeRef> found = LookupOnce(ctx, directory, name, use, &raced);
     if (!raced) return found;
   }
   DirectoryLock lock;
   TRY(lock.Acquire(ctx, directory));
   bool raced = false;
-  return LookupOnce(ctx, directory, name, &raced);
+  return LookupOnce(ctx, directory, name, use, &raced);
 }
 
 Result<NodeRef> Superblock::LookupOnce(const CallContext& ctx, const NodeRef& directory,
-                                       std::string_view name, bool* raced) {
+                                       std::string_view name, LookupUse use, bool* raced) {
   uint64_t generation;
+  NodeRef known;
   {
     absl::ReaderMutexLock lock(&tree_mutex_);
-    if (NodeRef child = FindLocked(*directory, name)) {
-      child->used_.store(true, std::memory_order_relaxed);
-      if (child->inode() == nullptr) return Errno::kNOENT;
-      return child;
-    }
-    if (directory->unlinked_) return Errno::kNOENT;
+    known = FindLocked(*directory, name);
+    if (known == nullptr && directory->unlinked_) return Errno::kNOENT;
     generation = directory->generation_;
+  }
+  if (known != nullptr && directory->inode()->LookupHolds(known->inode().get(), use)) {
+    known->used_.store(true, std::memory_order_relaxed);
+    if (known->inode() == nullptr) return Errno::kNOENT;
+    return known;
   }
   const bool cache = directory->inode()->CacheLookups();
   InodeRef inode;
@@ -131,13 +133,28 @@ Result<NodeRef> Superblock::LookupOnce(const CallContext& ctx, const NodeRef& di
     *raced = true;
     return Errno::kNOENT;
   }
-  if (NodeRef other = FindLocked(*directory, name)) {
-    dropped.push_back(std::exchange(child, std::move(other)));
-  } else {
-    InsertLocked(child);
-    EvictLocked(&dropped);
-  }
+  child = EnterLocked(std::move(child), known, &dropped);
   if (child->inode() == nullptr) return Errno::kNOENT;
+  return child;
+}
+
+NodeRef Superblock::EnterLocked(NodeRef child, const NodeRef& asked,
+                                std::vector<NodeRef>* dropped) {
+  if (NodeRef other = FindLocked(*child->parent_, child->name_)) {
+    const bool replaces = other == asked && other->inode() != child->inode() &&
+                          other->mounts_here().load(std::memory_order_acquire) == 0;
+    if (!replaces) {
+      dropped->push_back(std::move(child));
+      return other;
+    }
+    // Somebody outside removed or replaced it.
+    ++child->parent_->generation_;
+    DetachLocked(*other);
+    other->unlinked_ = other->inode() != nullptr;
+    dropped->push_back(std::move(other));
+  }
+  InsertLocked(child);
+  EvictLocked(dropped);
   return child;
 }
 

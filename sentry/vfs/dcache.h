@@ -91,7 +91,8 @@ class Superblock {
   const NodeRef& root() const { return root_; }
 
   // The child of `directory`, from the cache or from its inode. ENOENT.
-  Result<NodeRef> Lookup(const CallContext& ctx, const NodeRef& directory, std::string_view name);
+  Result<NodeRef> Lookup(const CallContext& ctx, const NodeRef& directory, std::string_view name,
+                         LookupUse use = LookupUse::kReach);
 
   // What the VFS did to the file system; the caller holds the directories' change mutexes.
   NodeRef Added(const NodeRef& directory, std::string_view name, const InodeRef& inode);
@@ -122,7 +123,11 @@ class Superblock {
   NodeRef DetachLocked(Node& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
   void EvictLocked(std::vector<NodeRef>* evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
   Result<NodeRef> LookupOnce(const CallContext& ctx, const NodeRef& directory,
-                             std::string_view name, bool* raced);
+                             std::string_view name, LookupUse use, bool* raced);
+  // Enters what the directory's inode said in place of `asked`, which was there when it was asked;
+  // returns the node that counts.
+  NodeRef EnterLocked(NodeRef child, const NodeRef& asked, std::vector<NodeRef>* dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
 
   const std::shared_ptr<FileSystem> fs_;
   const size_t max_cached_;

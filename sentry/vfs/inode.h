@@ -42,6 +42,14 @@ class FileSystem {
   uint64_t device_id_;
 };
 
+// What a lookup is for.
+enum class LookupUse {
+  kPass,    // a path goes on from there
+  kReach,   // it ends there: open, stat
+  kCreate,  // to make the name: the file system will say so if it is there after all
+  kRemove,  // to remove the name: the file system will say so if it is not
+};
+
 struct SetAttrRequest {
   std::optional<uint32_t> mode;  // permission bits only
   std::optional<Uid> uid;
@@ -89,6 +97,13 @@ class Inode : public std::enable_shared_from_this<Inode> {
                               uint32_t flags);
   // May the VFS keep what Lookup said (found or ENOENT) without asking again? False for /proc.
   virtual bool CacheLookups() const { return true; }
+  // Where it keeps it: is it still good enough for this use? `child` is what was found, null for
+  // ENOENT. If not, Lookup is asked again and gives the same inode when nothing has changed. False
+  // for directories that others than the VFS change.
+  virtual bool LookupHolds(const Inode* child, LookupUse use) const {
+    (void)child, (void)use;
+    return true;
+  }
 
   // --- symlinks ---
   virtual Result<std::string> ReadLink(const CallContext& ctx);  // EINVAL

@@ -116,9 +116,9 @@ class NamespaceImpl : public MountNamespace {
   Result<void> Mount(std::shared_ptr<FileSystem> fs, const DentryRef& target,
                      std::string_view source, uint64_t flags) override {
     if (target->unlinked()) return Errno::kNOENT;
-    if (target->inode()->type() != S_IFDIR) return Errno::kNOTDIR;
     auto superblock = std::make_shared<Superblock>(std::move(fs));
-    if (superblock->root()->inode()->type() != S_IFDIR) return Errno::kNOTDIR;
+    const bool on_directory = target->inode()->type() == S_IFDIR;
+    if (on_directory != superblock->root()->is_directory()) return Errno::kNOTDIR;
     NodeRef root = superblock->root();
     return MountTree::Attach(std::make_shared<sentry::Mount>(std::move(superblock), std::move(root),
                                                              std::string(source), flags),

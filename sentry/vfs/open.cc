@@ -110,7 +110,7 @@ Result<FileRef> CreateLast(const CallContext& ctx, Walker& walker, uint32_t flag
   DirectoryLock lock;
   if (!found.ok() && found.error() == Errno::kNOENT) {
     TRY(lock.Acquire(ctx, parent.node));
-    found = walker.LookupName();
+    found = walker.LookupName(LookupUse::kCreate);
   }
   if (found.ok()) {
     *existing = std::move(found).value();
@@ -118,8 +118,14 @@ Result<FileRef> CreateLast(const CallContext& ctx, Walker& walker, uint32_t flag
   }
   if (found.error() != Errno::kNOENT) return found.error();
   TRY(CheckMayCreate(ctx, parent));
-  InodeRef inode =
-      TRY(parent.node->inode()->Create(ctx, walker.name(), S_IFREG | (mode & 07777), 0));
+  Result<InodeRef> made =
+      parent.node->inode()->Create(ctx, walker.name(), S_IFREG | (mode & 07777), 0);
+  if (!made.ok() && made.error() == Errno::kEXIST) {
+    // Made outside, after the lookup.
+    *existing = TRY(walker.LookupName());
+    return FileRef();
+  }
+  const InodeRef inode = TRY(std::move(made));
   NodeRef node = parent.mount->superblock().Added(parent.node, walker.name(), inode);
   return OpenNode(ctx, Path{parent.mount, std::move(node)}, flags);
 }

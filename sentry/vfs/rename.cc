@@ -74,8 +74,9 @@ Result<void> RenameLocked(const CallContext& ctx, const Sides& sides, uint32_t f
                           DirectoryLock* lock, std::vector<NodeRef>* dropped) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
   Superblock& superblock = sides.old_parent.mount->superblock();
-  NodeRef source = TRY(superblock.Lookup(ctx, sides.old_parent.node, sides.old_name));
-  NodeRef target = TRY(LookupOrNull(ctx, sides.new_parent, sides.new_name));
+  NodeRef source =
+      TRY(superblock.Lookup(ctx, sides.old_parent.node, sides.old_name, LookupUse::kRemove));
+  NodeRef target = TRY(LookupOrNull(ctx, sides.new_parent, sides.new_name, LookupUse::kReach));
   dropped->assign({source, target});
   if (target != nullptr && (flags & RENAME_NOREPLACE) != 0) return Errno::kEXIST;
   if (target == nullptr && exchange) return Errno::kNOENT;

@@ -133,7 +133,8 @@ class MountNamespace {
                                                 std::string_view source, uint64_t flags = 0);
   virtual ~MountNamespace() = default;
   virtual DentryRef root() = 0;
-  // Mounts `fs` on the directory `target`. ENOTDIR, EBUSY. `flags`: MS_RDONLY, MS_NOSUID, ...
+  // Mounts `fs` on `target`: on a directory, or on something else if its root is none. ENOTDIR,
+  // EBUSY. `flags`: MS_RDONLY, MS_NOSUID, ...
   virtual Result<void> Mount(std::shared_ptr<FileSystem> fs, const DentryRef& target,
                              std::string_view source, uint64_t flags) = 0;
   // umount2(2): MNT_DETACH takes the tree below with it; else EBUSY while mounts are below.

@@ -90,7 +90,7 @@ Result<void> Walker::Step(const std::string& component) {
     case LastKind::kName:
       break;
   }
-  Path child = TRY(Child(component));
+  Path child = TRY(Child(component, LookupUse::kPass));
   if (child.node->inode()->type() == S_IFLNK) return Expand(child, rest_.substr(position_));
   if (child.node->inode()->type() != S_IFDIR) return Errno::kNOTDIR;
   current_ = std::move(child);
@@ -117,14 +117,14 @@ Result<void> Walker::GoUp() {
   return Ok();
 }
 
-Result<Path> Walker::Child(const std::string& name) {
-  NodeRef node = TRY(current_.mount->superblock().Lookup(ctx_, current_.node, name));
+Result<Path> Walker::Child(const std::string& name, LookupUse use) {
+  NodeRef node = TRY(current_.mount->superblock().Lookup(ctx_, current_.node, name, use));
   Path child = MountTree::Cover(Path{current_.mount, std::move(node)});
   if ((resolve_ & RESOLVE_NO_XDEV) != 0 && child.mount != current_.mount) return Errno::kXDEV;
   return child;
 }
 
-Result<Path> Walker::LookupName() { return Child(name_); }
+Result<Path> Walker::LookupName(LookupUse use) { return Child(name_, use); }
 
 Result<void> Walker::Follow(const Path& link) { return Expand(link, trailing_slash_ ? "/" : ""); }
 

@@ -34,14 +34,14 @@ class Walker {
   bool trailing_slash() const { return trailing_slash_; }
 
   // The child `name()` of parent() with mounts crossed. ENOENT.
-  Result<Path> LookupName();
+  Result<Path> LookupName(LookupUse use = LookupUse::kReach);
   // Continues at the target of the symlink `link` in place of the last component. ELOOP.
   Result<void> Follow(const Path& link);
 
  private:
   Result<void> Step(const std::string& component);
   Result<void> GoUp();
-  Result<Path> Child(const std::string& name);
+  Result<Path> Child(const std::string& name, LookupUse use);
   Result<void> GoToRoot();
   Result<void> Expand(const Path& link, std::string_view rest);
   Result<void> Jump(const DentryRef& target);

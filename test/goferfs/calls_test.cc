@@ -144,6 +144,69 @@ TEST_CASE("symlinks come with their targets") {
   CHECK(f.client->TakeCalls() == Calls{{"Walk", 4}, {"Open", 1}});
 }
 
+TEST_CASE("calls of changes in a tree that the sandbox owns") {
+  GoferFixture f;
+  f.host.Directory("d");
+  f.MountWritable();
+  CHECK(f.List("/d")->empty());
+  f.client->TakeCalls();
+  // Created, written, read, closed: one call each, the first with a walk to the directory.
+  CHECK(f.WriteFile("/d/a", "content").ok());
+  f.client->TakeCalls();
+  for (int i = 0; i < 20; ++i) CHECK(f.WriteFile("/d/f" + std::to_string(i), "content").ok());
+  CHECK(f.client->TakeCalls() == Calls{{"Make", 20}});
+  CHECK(f.Stat("/d/f7")->size == 7);
+  CHECK(f.Stat("/d")->nlink == 2);
+  CHECK(f.client->TakeCalls().empty());
+  CHECK(f.Contents("/d/f7").value() == "content");
+  CHECK(f.client->TakeCalls() == Calls{{"Open", 1}});
+  // Written once more: truncated, and opened.
+  CHECK(f.WriteFile("/d/f7", "again").ok());
+  CHECK(f.client->TakeCalls() == Calls{{"SetAttr", 1}, {"Open", 1}});
+  for (int i = 0; i < 10; ++i) {
+    CHECK(Vfs::Unlink(f.ctx, f.base, "/d/f" + std::to_string(i)).ok());
+  }
+  CHECK(f.client->TakeCalls() == Calls{{"Unlink", 10}});
+  CHECK(Vfs::Mkdir(f.ctx, f.base, "/d/sub", 0755).ok());
+  CHECK(Vfs::Rename(f.ctx, f.base, "/d/f15", f.base, "/d/sub/f", 0).ok());
+  CHECK(Vfs::Symlink(f.ctx, "f", f.base, "/d/sub/l").ok());
+  CHECK(Vfs::Link(f.ctx, f.base, "/d/sub/f", f.base, "/d/sub/g", 0).ok());
+  // A name that was never heard of is asked for once.
+  CHECK(f.client->TakeCalls() == Calls{{"Make", 2}, {"Rename", 1}, {"Link", 1}, {"Walk", 3}});
+  CHECK(Vfs::ReadLink(f.ctx, f.base, "/d/sub/l").value() == "f");
+  CHECK(f.client->TakeCalls().empty());
+}
+
+TEST_CASE("a listing taken before names changed still answers for the others") {
+  GoferFixture f;
+  for (int i = 0; i < 50; ++i) f.host.File("f" + std::to_string(i), "x");
+  f.MountWritable();
+  CHECK(f.List("/")->size() == 50);
+  f.client->TakeCalls();
+  for (int i = 0; i < 40; ++i) CHECK(Vfs::Unlink(f.ctx, f.base, "/f" + std::to_string(i)).ok());
+  CHECK(f.client->TakeCalls() == Calls{{"Unlink", 40}});
+  CHECK(f.List("/")->size() == 10);
+  CHECK(f.client->TakeCalls() == Calls{{"ReadDir", 1}});
+}
+
+TEST_CASE("calls of changes in a shared tree") {
+  GoferFixture f;
+  f.host.Directory("d");
+  f.MountWritable(GoferFs::Owner::kShared);
+  CHECK(f.WriteFile("/d/first", "x").ok());
+  f.client->TakeCalls();
+  // Looked for, and made.
+  CHECK(f.WriteFile("/d/file", "content").ok());
+  Calls calls = f.client->TakeCalls();
+  CHECK(calls["Walk"] == 1);
+  CHECK(calls["Make"] == 1);
+  CHECK(Total(calls) == 2);
+  CHECK(f.Stat("/d/file")->size == 7);
+  CHECK(f.client->TakeCalls() == Calls{{"Walk", 1}});
+  CHECK(Vfs::Unlink(f.ctx, f.base, "/d/file").ok());
+  CHECK(f.client->TakeCalls() == Calls{{"Unlink", 1}});
+}
+
 TEST_CASE("nodes are given back") {
   GoferFixture f;
   for (int i = 0; i < 100; ++i) f.host.Directory("d/" + std::to_string(i) + "/e");

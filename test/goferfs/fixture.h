@@ -3,6 +3,8 @@
 #define RINGFENCE_TEST_GOFERFS_FIXTURE_H_
 
 #include <catch2/catch.hpp>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -62,6 +64,52 @@ class CountingClient final : public gofer::Client {
     TRY(Count("StatFs"));
     return tree_->StatFs(node);
   }
+  Result<gofer::MadeObject> Make(gofer::NodeId directory, std::string_view name,
+                                 const gofer::NewObject& object, AlsoOpen open,
+                                 uint32_t open_flags) override {
+    TRY(Count("Make"));
+    return tree_->Make(directory, name, object, open, open_flags);
+  }
+  Result<gofer::LinkedFile> Link(gofer::NodeId node, gofer::NodeId directory,
+                                 std::string_view name) override {
+    TRY(Count("Link"));
+    return tree_->Link(node, directory, name);
+  }
+  Result<gofer::Attributes> Unlink(gofer::NodeId directory, std::string_view name,
+                                   Victim victim) override {
+    TRY(Count("Unlink"));
+    return tree_->Unlink(directory, name, victim);
+  }
+  Result<gofer::RenamedDirectories> Rename(const RenameArgs& args) override {
+    TRY(Count("Rename"));
+    return tree_->Rename(args);
+  }
+  Result<gofer::Attributes> SetAttr(gofer::NodeId node,
+                                    const gofer::AttributeChange& change) override {
+    TRY(Count("SetAttr"));
+    return tree_->SetAttr(node, change);
+  }
+  Result<void> Sync(gofer::NodeId node) override {
+    TRY(Count("Sync"));
+    return tree_->Sync(node);
+  }
+  Result<std::string> GetXattr(gofer::NodeId node, std::string_view name) override {
+    TRY(Count("GetXattr"));
+    return tree_->GetXattr(node, name);
+  }
+  Result<std::vector<std::string>> ListXattr(gofer::NodeId node) override {
+    TRY(Count("ListXattr"));
+    return tree_->ListXattr(node);
+  }
+  Result<void> SetXattr(gofer::NodeId node, std::string_view name, std::string_view value,
+                        uint32_t flags) override {
+    TRY(Count("SetXattr"));
+    return tree_->SetXattr(node, name, value, flags);
+  }
+  Result<void> RemoveXattr(gofer::NodeId node, std::string_view name) override {
+    TRY(Count("RemoveXattr"));
+    return tree_->RemoveXattr(node, name);
+  }
   void Close(std::span<const gofer::NodeId> nodes) override { CHECK(tree_->Close(nodes).ok()); }
 
   // Since the last time, for example {{"Walk", 2}}.
@@ -87,7 +135,11 @@ struct GoferFixture {
 
   // After the host's files have been made.
   void Mount(GoferFs::Options options = {}) {
-    client = std::make_shared<CountingClient>(gofer::Tree::Make(host.Open(), {}).value());
+    const bool writable = options.access == GoferFs::Access::kReadWrite;
+    client = std::make_shared<CountingClient>(
+        gofer::Tree::Make(host.Open(), limits,
+                          writable ? gofer::Access::kReadWrite : gofer::Access::kReadOnly)
+            .value());
     options.client = client;
     ns = MountNamespace::Create(GoferFs::Create(options).value(), "gofer");
     context = std::make_shared<FsContext>(ns->root(), ns->root(), 022);
@@ -95,8 +147,25 @@ struct GoferFixture {
     client->TakeCalls();
   }
 
-  Result<FileRef> Open(std::string_view path, uint32_t flags = O_RDONLY) {
-    return Vfs::Open(ctx, base, path, flags, 0644);
+  void MountWritable(GoferFs::Owner owner = GoferFs::Owner::kSandbox) {
+    GoferFs::Options options;
+    options.access = GoferFs::Access::kReadWrite;
+    options.owner = owner;
+    options.chunks = std::make_shared<ChunkCache>(&platform.memory());
+    Mount(options);
+  }
+
+  Result<FileRef> Open(std::string_view path, uint32_t flags = O_RDONLY, uint32_t mode = 0644) {
+    return Vfs::Open(ctx, base, path, flags, mode);
+  }
+  Result<void> WriteFile(std::string_view path, std::string_view text) {
+    const FileRef file = TRY(Open(path, O_WRONLY | O_CREAT | O_TRUNC));
+    TRY(WriteTo(ctx, *file, text));
+    return Ok();
+  }
+  std::string OnHost(const std::string& name) const {
+    std::ifstream in(host / name, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
   }
   Result<std::string> Contents(std::string_view path) {
     const FileRef file = TRY(Open(path));
@@ -119,6 +188,7 @@ struct GoferFixture {
   }
 
   platform::FakePlatform platform;  // outlives the mappings of files
+  gofer::NodeTableLimits limits;
   gofer::TempTree host;
   std::shared_ptr<CountingClient> client;
   std::shared_ptr<MountNamespace> ns;

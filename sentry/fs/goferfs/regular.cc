@@ -1,116 +1,64 @@
+// Regular files: their descriptors and mappings. What is opened of them is file.cc.
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <vector>
+
+#include "sentry/fs/goferfs/file.h"
 #include "sentry/fs/goferfs/inode.h"
-#include "sentry/vfs/vfs.h"
 
 namespace ringfence::sentry {
 namespace {
 
-class GoferFile : public File {
- public:
-  GoferFile(std::shared_ptr<GoferRegular> inode, uint32_t flags)
-      : File(flags), inode_(std::move(inode)) {}
+// Of new files that nobody has opened yet: as many threads may create files at once.
+constexpr size_t kMaxSpare = 8;
 
-  Result<size_t> Read(const CallContext& ctx, UserIo& io, const int64_t* offset) override {
-    if (offset != nullptr) {
-      if (*offset < 0) return Errno::kINVAL;
-      return ReadAt(ctx, io, *offset);
-    }
-    absl::MutexLock lock(&offset_mutex_);
-    const size_t n = TRY(ReadAt(ctx, io, offset_));
-    offset_ += static_cast<int64_t>(n);
-    return n;
-  }
-  Result<size_t> Write(const CallContext&, UserIo&, const int64_t*) override {
-    return Errno::kROFS;
-  }
-  Result<int64_t> Seek(const CallContext& ctx, int64_t offset, int whence) override {
-    absl::MutexLock lock(&offset_mutex_);
-    const int64_t position = TRY(Place(ctx, offset, whence));
-    if (position < 0) return Errno::kINVAL;
-    offset_ = position;
-    return position;
-  }
-  Result<void> Sync(const CallContext&, bool) override { return Ok(); }
-  Result<MappableRef> GetMappable(const CallContext& ctx, bool shared_write) override {
-    if (shared_write) return Errno::kACCES;
-    return inode_->GetMappable(ctx, dentry() == nullptr ? "" : Vfs::AbsolutePathOf(dentry()));
-  }
-
- private:
-  Result<size_t> ReadAt(const CallContext& ctx, UserIo& io, int64_t offset);
-  Result<int64_t> Place(const CallContext& ctx, int64_t offset, int whence)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(offset_mutex_);
-
-  const std::shared_ptr<GoferRegular> inode_;
-};
-
-// Reads that find all in the host's page cache may run on a service thread; those that would wait
-// for the disk, or on a file system without RWF_NOWAIT, may not.
-Result<size_t> GoferFile::ReadAt(const CallContext& ctx, UserIo& io, int64_t offset) {
-  if (io.remaining() == 0) return size_t{0};
-  GoferRegular::Descriptor fd = TRY(inode_->Acquire(ctx));
-  const int flags = ctx.may_block ? 0 : RWF_NOWAIT;
-  Result<size_t> moved = io.Direct(io.remaining(), Access::kWrite,
-                                   [&](absl::Span<const struct iovec> vectors) -> Result<size_t> {
-                                     ssize_t n;
-                                     do {
-                                       n = preadv2(fd->get(), vectors.data(),
-                                                   static_cast<int>(vectors.size()), offset, flags);
-                                     } while (n < 0 && errno == EINTR);
-                                     if (n < 0) return LastHostErrno();
-                                     return static_cast<size_t>(n);
-                                   });
-  if (!moved.ok() && (moved.error() == Errno::kAGAIN || moved.error() == Errno::kOPNOTSUPP)) {
-    TRY(ctx.RequireBlocking());
-  }
-  return moved;
-}
-
-Result<int64_t> GoferFile::Place(const CallContext& ctx, int64_t offset, int whence) {
-  int64_t base = 0;
-  switch (whence) {
-    case SEEK_SET:
-      break;
-    case SEEK_CUR:
-      base = offset_;
-      break;
-    case SEEK_END:
-    case SEEK_DATA:
-    case SEEK_HOLE: {
-      GoferRegular::Descriptor fd = TRY(inode_->Acquire(ctx));
-      // The descriptor's own offset is nobody's: every read names its place.
-      const off_t position = lseek(fd->get(), offset, whence);
-      if (position < 0) return LastHostErrno();
-      return int64_t{position};
-    }
-    default:
-      return Errno::kINVAL;
-  }
-  int64_t position;
-  if (__builtin_add_overflow(base, offset, &position)) return Errno::kINVAL;
-  return position;
+// A descriptor that reads, of a handle that can.
+GoferRegular::Descriptor ReadableOf(const WriteHandleRef& handle) {
+  if (handle == nullptr || !handle->readable()) return nullptr;
+  return GoferRegular::Descriptor(handle, &handle->fd());
 }
 
 }  // namespace
 
+WriteHandle::~WriteHandle() {
+  if (const std::shared_ptr<GoferRegular> inode = inode_.lock()) inode->LastWriterGone(fd_.get());
+}
+
 GoferRegular::~GoferRegular() {
   Descriptor dropped;  // closed after the lock
+  std::vector<WriteHandleRef> spare;
   absl::MutexLock lock(&state_->mutex);
+  for (auto it = state_->spare.begin(); it != state_->spare.end();) {
+    if (it->first != this) {
+      ++it;
+      continue;
+    }
+    spare.push_back(std::move(it->second));
+    it = state_->spare.erase(it);
+  }
   if (descriptor_ == nullptr) return;
   state_->with_descriptor.erase(position_);
   dropped = std::move(descriptor_);
 }
 
 Result<FileRef> GoferRegular::Open(const CallContext& ctx, uint32_t flags) {
-  if ((flags & O_ACCMODE) != O_RDONLY) return Errno::kROFS;
-  // Now, so that what the host refuses is refused by open(2).
-  TRY(Acquire(ctx));
-  return FileRef(std::make_shared<GoferFile>(
-      std::static_pointer_cast<GoferRegular>(shared_from_this()), flags));
+  const uint32_t access = flags & O_ACCMODE;
+  GoferFileDescriptors descriptors;
+  if (access != O_RDONLY) descriptors.write = TRY(AcquireWrite(ctx));
+  if (access != O_WRONLY) {
+    descriptors.read = ReadableOf(descriptors.write);
+    // A new file's own, which may be read although its mode says no.
+    if (descriptors.read == nullptr) descriptors.read = ReadableOf(TakeSpare());
+    // Now, so that what the host refuses is refused by open(2).
+    if (descriptors.read == nullptr) descriptors.read = TRY(Acquire(ctx));
+  }
+  // Where files are not removed by us a descriptor can always be had again.
+  if (!state_->changes()) descriptors = {};
+  return NewGoferFile(std::static_pointer_cast<GoferRegular>(shared_from_this()),
+                      std::move(descriptors), flags);
 }
 
 Result<GoferRegular::Descriptor> GoferRegular::Acquire(const CallContext& ctx) {
@@ -123,19 +71,22 @@ Result<GoferRegular::Descriptor> GoferRegular::Acquire(const CallContext& ctx) {
     }
   }
   TRY(ctx.RequireBlocking());
-  gofer::OpenedFile opened = TRY(OpenOnHost(ctx));
+  gofer::OpenedFile opened = TRY(OpenOnHost(ctx, O_RDONLY));
   Descriptor descriptor = std::make_shared<const UniqueFd>(std::move(opened.fd));
   Keep(descriptor);
   return descriptor;
 }
 
 // One call also where there is no node yet: the way from the directory's is short.
-Result<gofer::OpenedFile> GoferRegular::OpenOnHost(const CallContext& ctx) {
-  if (NodeHandleRef node = KnownNode()) return state_->client().Open(node->id(), {}, O_RDONLY);
-  NodeHandleRef directory = TRY(place()->directory->EnsureNode(ctx));
-  const std::string_view name = place()->name;
-  gofer::OpenedFile opened = TRY(state_->client().Open(
-      directory->id(), std::span<const std::string_view>(&name, 1), O_RDONLY));
+Result<gofer::OpenedFile> GoferRegular::OpenOnHost(const CallContext& ctx, uint32_t flags) {
+  const NodeHandleRef node = KnownNode();
+  if (node != nullptr) return state_->client().Open(node->id(), {}, flags);
+  const std::optional<Place> where = place();
+  if (!where) return Errno::kSTALE;
+  const NodeHandleRef directory = TRY(where->directory->EnsureNode(ctx));
+  const std::string_view name = where->name;
+  gofer::OpenedFile opened = TRY(
+      state_->client().Open(directory->id(), std::span<const std::string_view>(&name, 1), flags));
   if (!IsSame(opened.attr)) return Errno::kSTALE;
   return opened;
 }
@@ -154,14 +105,118 @@ void GoferRegular::Keep(Descriptor descriptor) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   position_ = list.insert(list.begin(), this);
 }
 
-Result<MappableRef> GoferRegular::GetMappable(const CallContext& ctx, std::string name) {
+Result<WriteHandleRef> GoferRegular::AcquireWrite(const CallContext& ctx) {
+  if (!state_->writable()) return Errno::kROFS;
+  if (WriteHandleRef spare = TakeSpare()) return spare;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (WriteHandleRef known = writer_.lock()) return known;
+  }
+  TRY(ctx.RequireBlocking());
+  state_->MarkDirty(KnownAttributes());
+  bool readable = true;
+  Result<gofer::OpenedFile> opened = OpenOnHost(ctx, O_RDWR);
+  if (!opened.ok() && opened.error() == Errno::kACCES) {
+    // The caller may, but the gofer may not read it.
+    readable = false;
+    opened = OpenOnHost(ctx, O_WRONLY);
+  }
+  if (!opened.ok()) return opened.error();
+  auto self = std::static_pointer_cast<GoferRegular>(shared_from_this());
+  auto handle = std::make_shared<const WriteHandle>(std::move(opened->fd), readable, self);
+  absl::MutexLock lock(&mutex_);
+  writer_ = handle;
+  return WriteHandleRef(std::move(handle));
+}
+
+void GoferRegular::SetSpare(UniqueFd fd) {
+  auto self = std::static_pointer_cast<GoferRegular>(shared_from_this());
+  auto handle = std::make_shared<const WriteHandle>(std::move(fd), true, self);
+  {
+    absl::MutexLock lock(&mutex_);
+    writer_ = handle;
+  }
+  WriteHandleRef dropped;  // after the lock
+  absl::MutexLock lock(&state_->mutex);
+  state_->spare.emplace_front(this, std::move(handle));
+  if (state_->spare.size() <= kMaxSpare) return;
+  dropped = std::move(state_->spare.back().second);
+  state_->spare.pop_back();
+}
+
+WriteHandleRef GoferRegular::TakeSpare() {
+  absl::MutexLock lock(&state_->mutex);
+  for (auto it = state_->spare.begin(); it != state_->spare.end(); ++it) {
+    if (it->first != this) continue;
+    WriteHandleRef handle = std::move(it->second);
+    state_->spare.erase(it);
+    return handle;
+  }
+  return nullptr;
+}
+
+void GoferRegular::LastWriterGone(int fd) {
+  state_->MarkDirty(KnownAttributes());
+  const GoferState::Ticket ticket = state_->BeginChange();
+  LearnFrom(fd);
+  state_->EndChange(ticket);
+}
+
+std::shared_ptr<const UniqueFd> GoferRegular::DescriptorForAttributes() {
+  if (!state_->changes()) return nullptr;
+  WriteHandleRef writer;
+  {
+    absl::MutexLock lock(&mutex_);
+    writer = writer_.lock();
+  }
+  if (writer != nullptr) return Descriptor(writer, &writer->fd());
+  if (!state_->shared()) return nullptr;
+  absl::MutexLock lock(&state_->mutex);
+  return descriptor_;
+}
+
+Result<void> GoferRegular::SetAttr(const CallContext& ctx, const SetAttrRequest& request) {
+  WriteHandleRef writer;
+  {
+    absl::MutexLock lock(&mutex_);
+    writer = writer_.lock();
+  }
+  if (!request.size || writer == nullptr) return GoferInode::SetAttr(ctx, request);
+  // Through a descriptor that is there: no call, and it works for what has no name any more.
+  TRY(ctx.RequireBlocking());
+  if (*request.size > INT64_MAX) return Errno::kINVAL;
+  if (ftruncate(writer->fd().get(), static_cast<off_t>(*request.size)) != 0) {
+    return LastHostErrno();
+  }
+  SetAttrRequest rest = request;
+  rest.size.reset();
+  rest.mtime_now = false;
+  const bool more = rest.mode || rest.uid || rest.gid || rest.atime || rest.mtime || rest.atime_now;
+  return more ? GoferInode::SetAttr(ctx, rest) : Ok();
+}
+
+Result<MappableRef> GoferRegular::GetMappable(const CallContext& ctx, Descriptor fd,
+                                              std::string name) {
   if (state_->options.chunks == nullptr) return Errno::kNODEV;
-  Descriptor fd = TRY(Acquire(ctx));
+  if (fd == nullptr) fd = TRY(Acquire(ctx));
   absl::MutexLock lock(&mutex_);
   if (pages_ == nullptr) {
-    pages_ = std::make_shared<FdPages>(state_->options.chunks, false, device_, attr_.ino);
+    pages_ = std::make_shared<FdPages>(state_->options.chunks, false, device_, key_.ino);
   }
   return pages_->Use(std::move(fd), std::move(name));
+}
+
+Result<MappableRef> GoferRegular::GetWritableMappable(const WriteHandleRef& handle,
+                                                      std::string name) {
+  if (state_->options.chunks == nullptr) return Errno::kNODEV;
+  if (!handle->readable()) return Errno::kACCES;
+  absl::MutexLock lock(&mutex_);
+  std::shared_ptr<FdPages> pages = writable_pages_.lock();
+  if (pages == nullptr) {
+    pages = std::make_shared<FdPages>(state_->options.chunks, true, device_, key_.ino);
+    writable_pages_ = pages;
+  }
+  return pages->Use(Descriptor(handle, &handle->fd()), std::move(name));
 }
 
 }  // namespace ringfence::sentry

@@ -1,6 +1,7 @@
 #include "sentry/fs/host/fd_pages.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -96,6 +97,17 @@ Result<FrameRun> FdPages::GetFrames(uint64_t page, uint64_t count, Access access
   const uint64_t pages = (static_cast<uint64_t>(host.st_size) + kPageMask) >> kPageShift;
   if (page >= pages) return Errno::kFAULT;
   return cache_->GetFrames(this, held->fd->get(), page, std::min(count, pages - page), writable_);
+}
+
+Result<void> FdPages::SyncPages(uint64_t, uint64_t) {
+  if (!writable_) return Ok();
+  std::shared_ptr<const Held> held;
+  {
+    absl::MutexLock lock(&mutex_);
+    held = held_.lock();
+  }
+  if (held != nullptr && fdatasync(held->fd->get()) != 0) return LastHostErrno();
+  return Ok();
 }
 
 std::string FdPages::MappedName() const {

@@ -70,6 +70,7 @@ class FdPages : public Mappable, public std::enable_shared_from_this<FdPages> {
   MappableRef Use(std::shared_ptr<const UniqueFd> fd, std::string name);
 
   Result<FrameRun> GetFrames(uint64_t page, uint64_t count, Access access) override;
+  Result<void> SyncPages(uint64_t page, uint64_t count) override;
   // The host does not tell when its file shrinks: mappings are not looked for.
   void AddMapping(MemoryManager*, VirtRange, uint64_t) override {}
   void RemoveMapping(MemoryManager*, VirtRange, uint64_t) override {}
