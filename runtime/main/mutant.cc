@@ -4,9 +4,9 @@
 // other object is the product's own, and the product has no hook. The row is named by the variable
 // RINGFENCE_MUTANT of the CLI's environment ("": none, as a baseline). Without the variable the
 // binary refuses to run: it can neither be taken for the product nor forget its row.
-#include <spawn.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,6 +31,15 @@ std::string ChosenRow() {
   return name;
 }
 
+const std::string chosen_row = ChosenRow();  // before main()
+
+// "VARIABLE=ROW", for an environment.
+char* Setting() {
+  static std::string setting = std::string(kVariable) + "=" + chosen_row;
+  return setting.data();
+}
+const char* const setting = Setting();  // made before it is needed
+
 }  // namespace
 
 absl::Span<const SyscallRow> TrueSyscallRows() asm("__real__ZN9ringfence6sentry11SyscallRowsEv");
@@ -41,17 +50,16 @@ namespace {
 std::vector<SyscallRow> MutatedTable() {
   const absl::Span<const SyscallRow> rows = TrueSyscallRows();
   std::vector<SyscallRow> table(rows.begin(), rows.end());
-  const std::string chosen = ChosenRow();
-  if (chosen.empty()) return table;
+  if (chosen_row.empty()) return table;
   for (SyscallRow& row : table) {
-    if (chosen != row.name) continue;
-    if (row.handler == nullptr) Refuse(chosen + " is not implemented");
+    if (chosen_row != row.name) continue;
+    if (row.handler == nullptr) Refuse(chosen_row + " is not implemented");
     row.handler = nullptr;
     row.support = Support::kNone;
     row.absent = Errno::kNOSYS;
     return table;
   }
-  Refuse("the table has no row " + chosen);
+  Refuse("the table has no row " + chosen_row);
 }
 
 }  // namespace
@@ -63,20 +71,17 @@ absl::Span<const SyscallRow> MutantSyscallRows() {
 
 }  // namespace ringfence::sentry
 
-// The CLI starts the sentry with an environment of its own: the variable is added to it.
+// The CLI starts the sentry with an environment of its own: the variable is added to it. Runs in a
+// child that shares the CLI's memory: it must not allocate.
 extern "C" {
-int __real_posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,
-                       const posix_spawnattr_t* attributes, char* const argv[], char* const envp[]);
+int __real_execve(const char* path, char* const argv[], char* const envp[]);
 
-int __wrap_posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,
-                       const posix_spawnattr_t* attributes, char* const argv[],
-                       char* const envp[]) {
-  std::string variable =
-      std::string(ringfence::sentry::kVariable) + "=" + ringfence::sentry::ChosenRow();
-  std::vector<char*> environment;
-  for (char* const* entry = envp; *entry != nullptr; ++entry) environment.push_back(*entry);
-  environment.push_back(variable.data());
-  environment.push_back(nullptr);
-  return __real_posix_spawn(pid, path, actions, attributes, argv, environment.data());
+int __wrap_execve(const char* path, char* const argv[], char* const envp[]) {
+  static std::array<char*, 16> environment;
+  size_t n = 0;
+  environment[n++] = ringfence::sentry::Setting();
+  for (; *envp != nullptr && n + 1 < environment.size(); ++envp) environment[n++] = *envp;
+  environment[n] = nullptr;
+  return __real_execve(path, argv, environment.data());
 }
 }

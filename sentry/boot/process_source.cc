@@ -18,7 +18,6 @@ void FillProcess(const ThreadGroup& group, TaskSnapshot* out) {
   out->tty_device = terminal.device;
   out->foreground_pgid = terminal.foreground_pgid;
   out->threads = static_cast<uint32_t>(std::max<size_t>(group.NumTasks(), 1));
-  out->nice = group.nice.load(std::memory_order_relaxed);
   out->oom_score_adj = group.oom_score_adj.load(std::memory_order_relaxed);
   const Rusage children = group.ChildrenUsage();
   out->children_user_ns = children.user_ns;
@@ -77,6 +76,7 @@ std::optional<TaskSnapshot> ProcessSource::Find(int32_t tid) const {
   out.mm = task->mm_ref();
   out.fds = task->fds_ref();
   out.fs = task->fs_ref();
+  out.nice = task->settings().nice;
   out.start_ns = task->start_time_ns() - kernel_->boot_time_ns();
   FillProcess(task->group(), &out);
   // /proc/PID/stat speaks of the process, /proc/PID/task/TID/stat of the thread; the leader stands

@@ -1,4 +1,6 @@
 // New tasks: clone(2), fork(2), vfork(2).
+#include <algorithm>
+
 #include "sentry/kernel/arch_call.h"
 #include "sentry/kernel/kernel.h"
 
@@ -41,6 +43,10 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
   child.comm = comm();
   child.settings = settings();
   child.settings.default_timer_slack_ns = child.settings.timer_slack_ns;
+  if (std::exchange(child.settings.reset_on_fork, false)) {
+    // Fair policies stay.
+    child.settings.nice = std::max(child.settings.nice, 0);
+  }
   child.mask = signal_mask();
   // The alternative stack of another task in the same memory is not ours to run on.
   if ((flags & (kCloneVm | kCloneVfork)) != kCloneVm) child.alt_stack = alt_stack_;
@@ -87,7 +93,6 @@ void Task::AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const Clo
   child.leader_ = leader;
   child.dumpable.store(group_->dumpable.load());
   child.oom_score_adj.store(group_->oom_score_adj.load());
-  child.nice.store(group_->nice.load());
   child.file_size_limit.store(group_->file_size_limit.load());
   child.membarrier_registered.store(group_->membarrier_registered.load());
   child.membarrier_rseq_registered.store(group_->membarrier_rseq_registered.load());

@@ -111,7 +111,10 @@ class Task final : public platform::SyscallService,
   // kept over execve.
   struct Settings {
     uint64_t timer_slack_ns = 50000, default_timer_slack_ns = 50000;  // prctl(PR_SET_TIMERSLACK)
-    int policy = 0;            // SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
+    int policy = 0;              // SCHED_OTHER, SCHED_BATCH or SCHED_IDLE
+    bool reset_on_fork = false;  // SCHED_RESET_ON_FORK
+    int32_t nice = 0;
+    uint16_t io_priority = 0;  // ioprio_set(2); 0: none was set
     uint32_t personality = 0;  // personality(2)
     CpuMask affinity;
   };

@@ -1,7 +1,6 @@
 // Restartable sequences: rseq(2) as in Linux 6.14 (kernel/rseq.c). The task's number of a CPU comes
 // from CpuNumbers; whenever it has lost it, was interrupted by a signal or is told to (membarrier),
 // its critical section is aborted before the program goes on.
-#include <linux/rseq.h>
 #include <sched.h>
 
 #include "sentry/kernel/arch_call.h"
@@ -14,6 +13,13 @@ namespace {
 // Offsets in struct rseq.
 constexpr uint64_t kCpuIdStart = 0, kSection = 8, kFlags = 16, kNodeId = 20;
 constexpr uint32_t kLeastLength = 32, kAlignment = 32;
+constexpr uint32_t kNoCpu = ~uint32_t{0};  // RSEQ_CPU_ID_UNINITIALIZED
+
+// struct rseq_cs
+struct CriticalSection {
+  uint32_t version, flags;
+  uint64_t start_ip, post_commit_offset, abort_ip;
+};
 
 bool IsUserAddress(uint64_t address) { return address < platform::kUserEnd.value(); }
 
@@ -26,9 +32,9 @@ Result<void> StoreNumbers(MemoryManager& mm, VirtAddr area, uint32_t start, uint
 }
 
 // The description of a critical section; EINVAL, EFAULT for what kills the program.
-Result<rseq_cs> LoadSection(MemoryManager& mm, uint64_t address, uint32_t signature) {
+Result<CriticalSection> LoadSection(MemoryManager& mm, uint64_t address, uint32_t signature) {
   if (!IsUserAddress(address)) return Errno::kINVAL;
-  rseq_cs section;
+  CriticalSection section;
   TRY(mm.CopyIn(&section, VirtAddr(address), sizeof(section)));
   const uint64_t end = section.start_ip + section.post_commit_offset;
   if (!IsUserAddress(section.start_ip) || !IsUserAddress(end) || end < section.start_ip ||
@@ -62,8 +68,7 @@ Result<void> Task::UnregisterRseq(const RseqArea& area) {
     return Errno::kINVAL;
   }
   if (rseq_.signature != area.signature) return Errno::kPERM;
-  const auto unset = static_cast<uint32_t>(RSEQ_CPU_ID_UNINITIALIZED);
-  TRY(StoreNumbers(*mm_, rseq_.address, 0, unset, 0));
+  TRY(StoreNumbers(*mm_, rseq_.address, 0, kNoCpu, 0));
   ForgetRseq();
   return Ok();
 }
@@ -123,7 +128,7 @@ Result<void> Task::LeaveCriticalSection() {
   uint64_t address = 0;
   TRY(mm_->CopyIn(&address, word, sizeof(address)));
   if (address == 0) return Ok();
-  const rseq_cs section = TRY(LoadSection(*mm_, address, rseq_.signature));
+  const CriticalSection section = TRY(LoadSection(*mm_, address, rseq_.signature));
   const bool inside = ProgramCounter(arch_) - section.start_ip < section.post_commit_offset;
   if (inside) {
     // Flags that would forbid the abort are gone from Linux: whoever sets one is killed.

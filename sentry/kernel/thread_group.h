@@ -112,7 +112,6 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   std::atomic<bool> child_subreaper{false};
   std::atomic<int> dumpable{1};
   std::atomic<int32_t> oom_score_adj{0};
-  std::atomic<int32_t> nice{0};
   // For private expedited ones, and those that restart critical sections; until execve.
   std::atomic<bool> membarrier_registered{false}, membarrier_rseq_registered{false};
 

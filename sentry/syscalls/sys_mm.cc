@@ -115,6 +115,16 @@ Result<int64_t> SysMprotect(SyscallContext& ctx) {
   return Done(ctx.mm().Protect(ctx.Addr(0), ctx.Arg(1), ToProt(ctx.Arg(2))));
 }
 
+// A CPU without protection keys: none can be allocated, and -1 is mprotect(2).
+Result<int64_t> SysPkeyMprotect(SyscallContext& ctx) {
+  if (ctx.Int(3) != -1) return Errno::kINVAL;
+  return SysMprotect(ctx);
+}
+
+Result<int64_t> SysPkeyAlloc(SyscallContext&) { return Errno::kINVAL; }
+
+Result<int64_t> SysPkeyFree(SyscallContext&) { return Errno::kINVAL; }
+
 Result<int64_t> SysMremap(SyscallContext& ctx) {
   const VirtAddr moved =
       TRY(ctx.mm().Remap(ctx.Addr(0), ctx.Arg(1), ctx.Arg(2), ctx.Uint(3), ctx.Addr(4)));

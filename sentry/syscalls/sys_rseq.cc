@@ -1,6 +1,5 @@
 // rseq(2) and membarrier(2).
 #include <linux/membarrier.h>
-#include <linux/rseq.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -39,8 +38,9 @@ Result<int64_t> HostBarrier() {
 
 Result<int64_t> SysRseq(SyscallContext& ctx) {
   const RseqArea area{.address = ctx.Addr(0), .length = ctx.Uint(1), .signature = ctx.Uint(3)};
+  constexpr int kUnregister = 1;  // RSEQ_FLAG_UNREGISTER
   const int flags = ctx.Int(2);
-  if (flags == RSEQ_FLAG_UNREGISTER) return Done(ctx.task().UnregisterRseq(area));
+  if (flags == kUnregister) return Done(ctx.task().UnregisterRseq(area));
   if (flags != 0) return Errno::kINVAL;
   return Done(ctx.task().RegisterRseq(area));
 }

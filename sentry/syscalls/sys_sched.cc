@@ -1,20 +1,22 @@
-// Scheduling: sched_yield(2), affinity, policies, priorities (nice), getcpu(2), ioprio_get(2).
+// Scheduling: sched_yield(2), affinity, policies, getcpu(2).
 // Guest threads are host threads of ordinary priority: real-time policies are refused as without
 // CAP_SYS_NICE; fair ones, affinity and nice values are remembered.
 #include <sched.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 
 #include "sentry/syscalls/guest_abi.h"
 #include "sentry/syscalls/handlers.h"
 #include "sentry/syscalls/struct_arg.h"
+#include "sentry/syscalls/sys_priority.h"
 
 namespace ringfence::sentry {
 namespace {
 
+constexpr uint64_t kFlagReset = 1, kFlagKeepPolicy = 8, kFlagKeepParams = 0x10, kFlagsUtil = 0x60,
+                   kFlags = 0x7f;  // of struct sched_attr
 constexpr int kBatch = 3, kIdle = 5, kDeadline = 6;
-constexpr int kCapSysNice = 23;
+constexpr int kResetOnFork = 0x40000000;  // SCHED_RESET_ON_FORK
 
 Result<TaskRef> FindTarget(SyscallContext& ctx, int32_t pid) {
   if (pid < 0) return Errno::kINVAL;
@@ -35,37 +37,37 @@ Result<void> CheckPolicy(int policy, int priority) {
   return Errno::kPERM;
 }
 
-Result<void> SetPolicy(Task& task, int policy, int priority) {
+Result<void> SetPolicy(SyscallContext& ctx, Task& task, int policy, int priority,
+                       bool reset_on_fork) {
   TRY(CheckPolicy(policy, priority));
+  if (!MaySchedule(ctx, task)) return Errno::kPERM;
   Task::Settings settings = task.settings();
   settings.policy = policy;
+  settings.reset_on_fork = reset_on_fork;
   task.SetSettings(std::move(settings));
   return Ok();
-}
-
-// The process that getpriority and setpriority are about: only the caller's or one by number.
-Result<ThreadGroupRef> FindPriorityTarget(SyscallContext& ctx) {
-  const int32_t who = ctx.Int(1);
-  switch (ctx.Int(0)) {
-    case PRIO_PROCESS:
-      if (who != 0) return TRY(FindTarget(ctx, who))->group_ref();
-      break;
-    case PRIO_PGRP:
-      if (who != 0 && who != ctx.group().pgid()) return Errno::kSRCH;
-      break;
-    case PRIO_USER:
-      if (who != 0 && static_cast<Uid>(who) != ctx.call().creds->ruid) return Errno::kSRCH;
-      break;
-    default:
-      return Errno::kINVAL;
-  }
-  return ctx.task().group_ref();
 }
 
 std::vector<uint8_t> AllCpus(uint32_t cpus) {
   std::vector<uint8_t> mask((cpus + 63) / 64 * 8, 0);
   for (uint32_t i = 0; i < cpus; ++i) mask[i / 8] |= static_cast<uint8_t>(1u << (i % 8));
   return mask;
+}
+
+// The structure of sched_setattr(2). E2BIG for a size that is not known, and then the structure
+// says which is.
+Result<GuestSchedAttr> LoadSchedAttr(SyscallContext& ctx) {
+  constexpr uint32_t kFirstSize = 48;
+  uint32_t size = TRY(ctx.In<uint32_t>(1).Load(ctx.mm()));
+  if (size == 0) size = kFirstSize;
+  Result<GuestSchedAttr> attr = Errno::k2BIG;
+  if (size >= kFirstSize) {
+    attr = LoadStruct<GuestSchedAttr>(ctx.mm(), ctx.Addr(1), size, kFirstSize);
+  }
+  if (!attr.ok() && attr.error() == Errno::k2BIG) {
+    TRY(ctx.Out<uint32_t>(1).Store(ctx.mm(), sizeof(GuestSchedAttr)));
+  }
+  return attr;
 }
 
 // What rseq(2) has told the task, else the host's CPU as far as the affinity allows it.
@@ -101,6 +103,7 @@ Result<int64_t> SysSchedSetaffinity(SyscallContext& ctx) {
   std::vector<uint8_t> wanted(mask.size());
   TRY(ctx.mm().CopyIn(wanted.data(), ctx.Addr(2), std::min<size_t>(ctx.Uint(1), mask.size())));
   const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
+  if (!MaySchedule(ctx, *target)) return Errno::kPERM;
   bool any = false;
   for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= wanted[i]) != 0;
   if (!any) return Errno::kINVAL;
@@ -112,15 +115,16 @@ Result<int64_t> SysSchedSetaffinity(SyscallContext& ctx) {
 }
 
 Result<int64_t> SysSchedSetscheduler(SyscallContext& ctx) {
-  constexpr int kResetOnFork = 0x40000000;
   if (ctx.Arg(2) == 0 || ctx.Int(1) < 0) return Errno::kINVAL;
   const int32_t priority = TRY(ctx.In<int32_t>(2).Load(ctx.mm()));
   const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
-  return Done(SetPolicy(*target, ctx.Int(1) & ~kResetOnFork, priority));
+  const bool reset = (ctx.Int(1) & kResetOnFork) != 0;
+  return Done(SetPolicy(ctx, *target, ctx.Int(1) & ~kResetOnFork, priority, reset));
 }
 
 Result<int64_t> SysSchedGetscheduler(SyscallContext& ctx) {
-  return int64_t{TRY(FindTarget(ctx, ctx.Int(0)))->settings().policy};
+  const Task::Settings settings = TRY(FindTarget(ctx, ctx.Int(0)))->settings();
+  return int64_t{settings.policy | (settings.reset_on_fork ? kResetOnFork : 0)};
 }
 
 Result<int64_t> SysSchedSetparam(SyscallContext& ctx) {
@@ -157,13 +161,17 @@ Result<int64_t> SysSchedRrGetInterval(SyscallContext& ctx) {
 
 Result<int64_t> SysSchedSetattr(SyscallContext& ctx) {
   if (ctx.Arg(1) == 0 || ctx.Int(0) < 0 || ctx.Uint(2) != 0) return Errno::kINVAL;
-  const uint32_t size = TRY(ctx.In<uint32_t>(1).Load(ctx.mm()));
-  const auto attr =
-      TRY(LoadStruct<GuestSchedAttr>(ctx.mm(), ctx.Addr(1), size == 0 ? 48 : size, 48));
+  const GuestSchedAttr attr = TRY(LoadSchedAttr(ctx));
   const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
-  TRY(SetPolicy(*target, static_cast<int>(attr.policy), static_cast<int>(attr.priority)));
-  ctx.group().nice = std::clamp(attr.nice, -20, 19);
-  return int64_t{0};
+  if ((attr.flags & ~kFlags) != 0) return Errno::kINVAL;
+  if ((attr.flags & kFlagsUtil) != 0) return Errno::kOPNOTSUPP;
+  const Task::Settings before = target->settings();
+  const bool keep_policy = (attr.flags & kFlagKeepPolicy) != 0;
+  const int policy = keep_policy ? before.policy : static_cast<int>(attr.policy);
+  TRY(SetPolicy(ctx, *target, policy, static_cast<int>(attr.priority),
+                (attr.flags & kFlagReset) != 0));
+  if ((attr.flags & kFlagKeepParams) != 0) return int64_t{0};
+  return Done(SetNice(ctx, *target, std::clamp(attr.nice, -20, 19)));
 }
 
 Result<int64_t> SysSchedGetattr(SyscallContext& ctx) {
@@ -173,22 +181,12 @@ Result<int64_t> SysSchedGetattr(SyscallContext& ctx) {
   const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
   GuestSchedAttr attr = {};
   attr.size = std::min(size, kSize);
-  attr.policy = static_cast<uint32_t>(target->settings().policy);
-  attr.nice = target->group().nice;
+  const Task::Settings settings = target->settings();
+  attr.policy = static_cast<uint32_t>(settings.policy);
+  attr.flags = settings.reset_on_fork ? kFlagReset : 0;
+  attr.nice = settings.nice;
   attr.util_max = 1024;
   TRY(ctx.mm().CopyOut(ctx.Addr(1), &attr, attr.size));
-  return int64_t{0};
-}
-
-Result<int64_t> SysGetpriority(SyscallContext& ctx) {
-  return int64_t{20 - TRY(FindPriorityTarget(ctx))->nice};
-}
-
-Result<int64_t> SysSetpriority(SyscallContext& ctx) {
-  const ThreadGroupRef target = TRY(FindPriorityTarget(ctx));
-  const int32_t nice = std::clamp(ctx.Int(2), -20, 19);
-  if (nice < target->nice && !ctx.call().creds->HasCapability(kCapSysNice)) return Errno::kACCES;
-  target->nice = nice;
   return int64_t{0};
 }
 
@@ -196,23 +194,6 @@ Result<int64_t> SysGetcpu(SyscallContext& ctx) {
   const uint32_t cpu = CpuOf(ctx);
   if (ctx.Arg(0) != 0) TRY(ctx.Out<uint32_t>(0).Store(ctx.mm(), cpu));
   if (ctx.Arg(1) != 0) TRY(ctx.Out<uint32_t>(1).Store(ctx.mm(), 0));
-  return int64_t{0};
-}
-
-Result<int64_t> SysIoprioGet(SyscallContext& ctx) {
-  constexpr int64_t kBestEffort4 = (2 << 13) | 4;
-  if (ctx.Int(0) < 1 || ctx.Int(0) > 3) return Errno::kINVAL;
-  if (ctx.Int(0) == 1) TRY(FindTarget(ctx, ctx.Int(1)));
-  return kBestEffort4;
-}
-
-Result<int64_t> SysIoprioSet(SyscallContext& ctx) {
-  constexpr uint32_t kRealTime = 1, kIdleClass = 3;
-  const uint32_t io_class = ctx.Uint(2) >> 13, level = ctx.Uint(2) & 0x1fff;
-  if (ctx.Int(0) < 1 || ctx.Int(0) > 3 || io_class > kIdleClass) return Errno::kINVAL;
-  if (io_class != 0 && io_class != kIdleClass && (level & 7) != level) return Errno::kINVAL;
-  if (io_class == kRealTime && !ctx.call().creds->HasCapability(kCapSysNice)) return Errno::kPERM;
-  if (ctx.Int(0) == 1) TRY(FindTarget(ctx, ctx.Int(1)));
   return int64_t{0};
 }
 

@@ -71,13 +71,16 @@ Result<int64_t> SysSysinfo(SyscallContext& ctx) {
 
 // An empty kernel log, which only the privileged may read or change.
 Result<int64_t> SysSyslog(SyscallContext& ctx) {
-  enum { kReadAll = 3, kSizeUnread = 9, kSizeBuffer = 10 };
-  const int32_t type = ctx.Int(0);
+  enum { kRead = 2, kReadAll = 3, kReadClear = 4, kConsoleLevel = 8, kSizeBuffer = 10 };
+  constexpr int kCapSyslog = 34, kMaxLevel = 8;
+  const int32_t type = ctx.Int(0), length = ctx.Int(2);
+  const bool open_to_all = type == kReadAll || type == kSizeBuffer;
+  if (!open_to_all && !ctx.call().creds->HasCapability(kCapSyslog)) return Errno::kPERM;
   if (type < 0 || type > kSizeBuffer) return Errno::kINVAL;
-  if (type == kSizeBuffer) return int64_t{1 << 17};
-  if (type == kReadAll || type == kSizeUnread) return int64_t{0};
-  if (!ctx.call().creds->HasCapability(34)) return Errno::kPERM;  // CAP_SYSLOG
-  return int64_t{0};
+  const bool reads = type == kRead || type == kReadAll || type == kReadClear;
+  if (reads && (ctx.Arg(1) == 0 || length < 0)) return Errno::kINVAL;
+  if (type == kConsoleLevel && (length < 1 || length > kMaxLevel)) return Errno::kINVAL;
+  return int64_t{type == kSizeBuffer ? 1 << 17 : 0};
 }
 
 Result<int64_t> SysGetrandom(SyscallContext& ctx) {

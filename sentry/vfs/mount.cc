@@ -128,7 +128,9 @@ class NamespaceImpl : public MountNamespace {
   Result<void> Unmount(const DentryRef& mount_root, uint32_t flags) override {
     const Path path = MountTree::Cover(PathOfDentry(mount_root));
     if (path.node != path.mount->root() || !MountTree::Below(path)) return Errno::kINVAL;
-    if ((flags & MNT_DETACH) == 0 && MountTree::HasChildren(path.mount)) return Errno::kBUSY;
+    if ((flags & MNT_DETACH) == 0 && IsBusy(path.mount, PathOfDentry(mount_root).mount)) {
+      return Errno::kBUSY;
+    }
     MountTree::Detach(path.mount);
     return Ok();
   }
@@ -142,6 +144,13 @@ class NamespaceImpl : public MountNamespace {
   }
 
  private:
+  // Files, working directories or other mounts are on it. Counted as Linux counts: what the caller
+  // has (`mount` itself, and the dentry `found` it came by) and the tree's own do not count.
+  static bool IsBusy(const MountRef& mount, const MountRef& found) {
+    const long expected = found == mount ? 4 : 2;
+    return MountTree::HasChildren(mount) || mount.use_count() > expected;
+  }
+
   static std::string Options(const sentry::Mount& mount) {
     std::string options = mount.read_only() ? "ro" : "rw";
     if ((mount.flags() & MS_NOSUID) != 0) options += ",nosuid";

@@ -226,6 +226,25 @@ TEST(vectors) {
   EXPECT_ERRNO(syscall(SYS_writev, fd, BAD_POINTER, 1), EFAULT);
 }
 
+// The C library tries preadv instead where preadv2 is missing.
+TEST(preadv2_and_pwritev2_by_number) {
+  const int fd = Digits("file");
+  char a[3] = "";
+  const struct iovec part = {a, 2};
+  EXPECT_EQ(syscall(SYS_preadv2, fd, &part, 1, 4L, 0L, 0), 2);
+  EXPECT_STR(a, "45");
+  EXPECT_EQ(lseek(fd, 0, SEEK_CUR), 0);
+  EXPECT_EQ(syscall(SYS_preadv2, fd, &part, 1, -1L, -1L, 0), 2);
+  EXPECT_EQ(lseek(fd, 0, SEEK_CUR), 2);
+  EXPECT_ERRNO(syscall(SYS_preadv2, fd, &part, 1, -2L, -1L, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_preadv2, 999, &part, 1, 0L, 0L, 0), EBADF);
+  EXPECT_EQ(syscall(SYS_pwritev2, fd, &part, 1, 8L, 0L, RWF_SYNC), 2);
+  int ends[2];
+  EXPECT(pipe(ends) == 0);
+  EXPECT_ERRNO(syscall(SYS_preadv2, ends[0], &part, 1, 0L, 0L, 0), ESPIPE);
+  EXPECT_ERRNO(syscall(SYS_preadv2, ends[0], &part, 1, -1L, -1L, RWF_NOWAIT), EAGAIN);
+}
+
 TEST(bad_buffers) {
   const int fd = Digits("file");
   EXPECT_ERRNO(syscall(SYS_read, fd, BAD_POINTER, 4), EFAULT);

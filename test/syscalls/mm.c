@@ -430,6 +430,18 @@ TEST(msync_and_mlock) {
   EXPECT_ERRNO(syscall(SYS_mlock2, p, kPage, 77), EINVAL);
 }
 
+TEST(mlockall_and_munlockall) {
+  EXPECT_ERRNO(mlockall(MCL_ONFAULT), EINVAL);  // not alone
+  EXPECT_ERRNO(mlockall(8), EINVAL);
+  EXPECT(munlockall() == 0);
+  if (mlockall(MCL_CURRENT | MCL_ONFAULT) != 0) EXPECT(errno == ENOMEM || errno == EPERM);
+  EXPECT(munlockall() == 0);
+  char* p = mmap(NULL, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  *p = 1;
+  EXPECT(munlockall() == 0);
+  EXPECT_EQ(*p, 1);
+}
+
 TEST(grows_down_stack) {
   // The main stack grows to what is used, down to its limit.
   volatile char deep[1 << 20];

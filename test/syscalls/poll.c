@@ -280,6 +280,27 @@ TEST(epoll_waits) {
   EXPECT_EQ(syscall(SYS_epoll_pwait2, epoll, got, 1, &limit, NULL, 8), 0);
 }
 
+TEST(epoll_pwait_mask_lets_signal_in) {
+  const int epoll = epoll_create1(0);
+  struct epoll_event got;
+  sigset_t blocked, none;
+  sigemptyset(&none);
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGUSR1);
+  signal(SIGUSR1, OnSignal);
+  EXPECT(sigprocmask(SIG_BLOCK, &blocked, NULL) == 0);
+  EXPECT(raise(SIGUSR1) == 0);
+  EXPECT_EQ(epoll_pwait(epoll, &got, 1, 1, NULL), 0);  // stays blocked
+  EXPECT_ERRNO(epoll_pwait(epoll, &got, 1, 10000, &none), EINTR);
+  sigset_t now, pending;
+  EXPECT(sigprocmask(SIG_BLOCK, NULL, &now) == 0 && sigpending(&pending) == 0);
+  EXPECT(sigismember(&now, SIGUSR1) && !sigismember(&pending, SIGUSR1));
+  EXPECT_ERRNO(syscall(SYS_epoll_pwait, epoll, &got, 1, 0, &none, 4), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_epoll_pwait, epoll, &got, 1, 0, BAD_POINTER, 8), EFAULT);
+  EXPECT_ERRNO(syscall(SYS_epoll_pwait, epoll, &got, 0, 0, NULL, 8), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_epoll_pwait, 999, &got, 1, 0, NULL, 8), EBADF);
+}
+
 TEST(epoll_closed_descriptor_leaves) {
   MakePipe();
   const int epoll = Epoll();

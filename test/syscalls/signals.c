@@ -251,6 +251,28 @@ TEST(sigqueueinfo_cannot_lie) {
   EXPECT_ERRNO(syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, BAD_POINTER), EFAULT);
 }
 
+TEST(tgsigqueueinfo) {
+  InstallInfo(SIGRTMIN, KeepInfo, 0);
+  siginfo_t info = {.si_code = -7};
+  info.si_value.sival_int = 4711;
+  EXPECT(syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGRTMIN, &info) == 0);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(last_info.si_code, -7);
+  EXPECT_EQ(last_info.si_signo, SIGRTMIN);  // whatever the structure said
+  EXPECT_EQ(order[0], 4711);
+  EXPECT(syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), 0, &info) == 0);
+  EXPECT_EQ(calls, 1);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), 999999, SIGRTMIN, &info), ESRCH);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getppid(), getpid(), SIGRTMIN, &info), ESRCH);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, 0, getpid(), SIGRTMIN, &info), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), -1, SIGRTMIN, &info), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), 65, &info), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGRTMIN, BAD_POINTER), EFAULT);
+  info.si_code = SI_TKILL;  // only for the caller itself
+  EXPECT(syscall(SYS_rt_tgsigqueueinfo, getpid(), getpid(), SIGRTMIN, &info) == 0);
+  EXPECT_ERRNO(syscall(SYS_rt_tgsigqueueinfo, getppid(), getppid(), SIGRTMIN, &info), EPERM);
+}
+
 TEST(restart_read) {
   int ends[2];
   EXPECT(pipe(ends) == 0);
