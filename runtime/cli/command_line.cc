@@ -13,7 +13,8 @@ namespace {
 constexpr char kVersion[] = "ringfence 0.1";
 constexpr char kUsage[] = "usage: ringfence COMMAND ...; ringfence --help lists the commands";
 constexpr char kDoUsage[] =
-    "usage: ringfence do [--exitless=auto|on|off] [--strace] [--cwd DIR] [--env NAME=VALUE]... "
+    "usage: ringfence do [-t] [--exitless=auto|on|off] [--strace] [--cwd DIR] [--env "
+    "NAME=VALUE]... "
     "[--debug-log FILE] [--stats FILE] [--debug-unconfined] [--] COMMAND [ARGUMENT]...";
 constexpr char kMainHelp[] =
     "usage: ringfence COMMAND ...\n"
@@ -48,11 +49,14 @@ struct DoFlags {
   std::vector<std::string> env;
   std::string debug_log;
   std::string stats;
+  bool terminal = false;
   bool debug_unconfined = false;
 };
 
 void AddDoFlags(CLI::App* app, DoFlags* flags) {
   app->prefix_command();
+  app->add_flag("-t,--terminal", flags->terminal,
+                "give the program a terminal of its own, which this one (or a pipe) works");
   app->add_option("--exitless", flags->exitless,
                   "answer system calls on a spare core without leaving the guest: auto, on, off")
       ->check(CLI::Validator(CheckExitless, "MODE"))
@@ -109,6 +113,7 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
                       .env = std::move(flags.env),
                       .debug_log = {},
                       .stats = {},
+                      .terminal = flags.terminal,
                       .debug_unconfined = flags.debug_unconfined,
                       .command = std::move(command)};
   if (app.count("--cwd") > 0) parsed.cwd = std::move(flags.cwd);

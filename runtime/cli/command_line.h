@@ -19,6 +19,7 @@ struct DoCommand {
   std::vector<std::string> env;  // NAME=VALUE, in the order given
   std::optional<std::string> debug_log;
   std::optional<std::string> stats;
+  bool terminal = false;
   bool debug_unconfined = false;
   std::vector<std::string> command;  // never empty
 };

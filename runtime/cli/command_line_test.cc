@@ -51,6 +51,8 @@ TEST_CASE("all flags, both spellings") {
 }
 
 TEST_CASE("everything from the command on is the command's") {
+  CHECK(ParseDo({"-t", "ls"}).terminal);
+  CHECK_FALSE(ParseDo({"ls", "-t"}).terminal);
   CHECK(ParseDo({"ls", "-l", "--strace"}).command == Strings{"ls", "-l", "--strace"});
   CHECK_FALSE(ParseDo({"ls", "-l", "--strace"}).strace);
   CHECK(ParseDo({"--", "--odd"}).command == Strings{"--odd"});

@@ -14,7 +14,7 @@ struct Header {
 };
 
 bool IsKnown(MessageKind kind) {
-  return kind >= MessageKind::kSignal && kind <= MessageKind::kMapped;
+  return kind >= MessageKind::kSignal && kind <= MessageKind::kStopped;
 }
 
 }  // namespace
@@ -59,6 +59,11 @@ absl::Status ControlSocket::Send(const Message& message) {
     if (errno != EINTR) return absl::UnavailableError("the other side of the control socket left");
   }
   return absl::OkStatus();
+}
+
+bool ControlSocket::TrySend(const Message& message) {
+  const std::string bytes = Encode(message);
+  return send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
 
 std::optional<Message> ControlSocket::Receive() {

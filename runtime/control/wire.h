@@ -25,6 +25,9 @@ enum class MessageKind : uint32_t {
   kFinished,    // sentry to CLI: value is the program's wait status (wait(2))
   kFailed,      // child to CLI, then it ends: value is the CLI's exit status, text says why
   kMapped,      // CLI to child: the ids of its user namespace are mapped
+  kResize,      // CLI to sentry: value is rows << 16 | columns of the program's terminal (-t)
+  kHangUp,      // CLI to sentry: nobody is at that terminal any more
+  kStopped,     // sentry to CLI: the program has been stopped (SIGTSTP and the like)
 };
 
 struct Message {
@@ -52,6 +55,8 @@ class ControlSocket {
 
   // Waits for room. Unavailable: the peer is gone.
   absl::Status Send(const Message& message);
+  // Does not wait; false where there is no room or no peer.
+  bool TrySend(const Message& message);
   // Waits for a message. None: the peer is gone or sent nonsense.
   std::optional<Message> Receive();
 

@@ -23,6 +23,7 @@
 #include "runtime/sandbox/report.h"
 #include "runtime/sandbox/spec.h"
 #include "runtime/sandbox/supervisor.h"
+#include "runtime/sandbox/terminal_relay.h"
 
 namespace ringfence::runtime {
 namespace {
@@ -84,8 +85,9 @@ absl::StatusOr<UniqueFd> MakeInertFile() {
 // The descriptors that the two processes share or get.
 struct Plumbing {
   UniqueFd kvm, root, log, stats, spec, inert;
-  UniqueFd sentry_rpc, gofer_rpc;  // gRPC
-  UniqueFd sentry_fds, gofer_fds;  // donated descriptors
+  UniqueFd sentry_rpc, gofer_rpc;          // gRPC
+  UniqueFd sentry_fds, gofer_fds;          // donated descriptors
+  UniqueFd sentry_terminal, our_terminal;  // -t
 };
 
 absl::Status Connect(Plumbing* out) {
@@ -123,12 +125,22 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
                  .uid = getuid(),
                  .gid = getgid(),
                  .groups = CallersGroups(),
-                 .closed_streams = closed_streams});
+                 .closed_streams = closed_streams,
+                 .terminal = command.terminal ? std::optional<TerminalSpec>(CallersTerminal())
+                                              : std::nullopt});
   if (!spec.ok()) return spec.status();
   out.spec = std::move(*spec);
   absl::StatusOr<UniqueFd> inert = MakeInertFile();
   if (!inert.ok()) return inert.status();
   out.inert = std::move(*inert);
+  if (command.terminal) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+      return absl::ErrnoToStatus(errno, "socketpair");
+    }
+    out.sentry_terminal.Reset(ends[0]);
+    out.our_terminal.Reset(ends[1]);
+  }
   const absl::Status connected = Connect(&out);
   if (!connected.ok()) return connected;
   return out;
@@ -177,6 +189,11 @@ absl::StatusOr<Child> StartSentry(const Plumbing& p, const Confinement& confinem
   for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
     if ((closed_streams >> stream & 1) != 0) options.standard_streams[stream] = p.inert.get();
   }
+  if (p.sentry_terminal.valid()) {
+    options.fds.push_back({"terminal", p.sentry_terminal.get()});
+    options.standard_streams[STDIN_FILENO] = options.standard_streams[STDOUT_FILENO] =
+        p.inert.get();
+  }
   if (p.log.valid()) options.fds.push_back({"log", p.log.get()});
   if (p.stats.valid()) options.fds.push_back({"stats", p.stats.get()});
   return Start(std::move(options), SentryIdMaps(confinement.caller));
@@ -207,12 +224,19 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
     // Nobody to supervise it with: it ends with us.
     return Fail(gofer.status());
   }
-  // Whoever reads the program's output sees its end when the program closes it, not when we end.
-  dup2(plumbing->root.get(), STDIN_FILENO);
-  dup2(plumbing->root.get(), STDOUT_FILENO);
+  std::optional<TerminalRelay> relay;
+  if (command.terminal) {
+    relay.emplace(std::move(plumbing->our_terminal));
+    relay->Start();
+  } else {
+    // Whoever reads the program's output sees its end when the program closes it, not when we end.
+    dup2(plumbing->root.get(), STDIN_FILENO);
+    dup2(plumbing->root.get(), STDOUT_FILENO);
+  }
   // Our copies would keep the channels open when one side has died.
   plumbing = absl::CancelledError();
-  Supervisor supervisor(std::move(*signals), std::move(*sentry), std::move(*gofer), Say);
+  Supervisor supervisor(std::move(*signals), std::move(*sentry), std::move(*gofer), Say,
+                        relay.has_value() ? &*relay : nullptr);
   return supervisor.Run();
 }
 

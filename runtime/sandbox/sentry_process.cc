@@ -32,7 +32,7 @@ namespace {
 
 constexpr int kCommandNotFound = 127;
 constexpr int kCommandNotExecutable = 126;
-constexpr int kMaxSignal = 64;
+constexpr uint32_t kMaxSignal = 64;
 
 // A failure and the exit status the CLI answers it with.
 struct Failure {
@@ -144,7 +144,7 @@ class SentryProcess {
                                                              bool has_log) {
     std::array<UniqueFd, 3> streams;
     for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
-      if ((spec.closed_streams >> stream & 1) != 0) continue;
+      if ((spec.closed_streams >> stream & 1) != 0 || spec.terminal.has_value()) continue;
       streams[stream].Reset(fcntl(stream, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
       if (!streams[stream].valid()) return absl::ErrnoToStatus(errno, "standard streams");
       const bool needed = stream == STDERR_FILENO && !has_log;
@@ -167,6 +167,11 @@ class SentryProcess {
     config.cwd = std::move(spec.cwd);
     config.cwd_required = spec.cwd_required;
     config.streams = std::move(streams);
+    if (spec.terminal.has_value()) {
+      config.console = {.socket = arguments_.Take("terminal"),
+                        .termios = spec.terminal->settings,
+                        .size = spec.terminal->size};
+    }
     config.memory_bytes = memory_bytes_;
     config.cpus = UsableCpus();
     config.uid = spec.uid;
@@ -175,6 +180,9 @@ class SentryProcess {
     config.umask = umask(0);
     config.exitless = spec.exitless != platform::ExitlessMode::kOff;
     if (spec.strace) config.trace = lines;
+    config.stopped = [this] {
+      (void)control_.TrySend({.kind = MessageKind::kStopped, .text = {}});
+    };
     config.log = log;
     auto booted = sentry::Boot(std::move(config));
     if (!booted.ok()) return booted.status();
@@ -190,11 +198,27 @@ class SentryProcess {
     (void)!write(stats_.get(), text.data(), text.size());
   }
 
+  void Serve(const Message& message) {
+    const uint32_t value = static_cast<uint32_t>(message.value);
+    switch (message.kind) {
+      case MessageKind::kSignal:
+        if (value > 0 && value <= kMaxSignal) sandbox_->Signal(message.value);
+        break;
+      case MessageKind::kResize:
+        sandbox_->Resize(
+            {.rows = static_cast<uint16_t>(value >> 16), .columns = static_cast<uint16_t>(value)});
+        break;
+      case MessageKind::kHangUp:
+        sandbox_->HangUp();
+        break;
+      default:
+        break;
+    }
+  }
+
   void ServeControl() {
     while (const std::optional<Message> message = control_.Receive()) {
-      const bool is_signal = message->kind == MessageKind::kSignal && message->value > 0 &&
-                             message->value <= kMaxSignal;
-      if (is_signal) sandbox_->Signal(message->value);
+      Serve(*message);
     }
     // The CLI is gone, and with it whoever wanted the program to run.
     _exit(kFailureStatus);

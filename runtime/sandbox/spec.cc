@@ -53,6 +53,28 @@ platform::ExitlessMode FromWire(control::wire::Exitless mode) {
   return mode == control::wire::OFF ? platform::ExitlessMode::kOff : platform::ExitlessMode::kAuto;
 }
 
+void ToWire(const TerminalSpec& terminal, control::wire::Terminal* wire) {
+  wire->set_rows(terminal.size.rows);
+  wire->set_columns(terminal.size.columns);
+  wire->set_iflag(terminal.settings.c_iflag);
+  wire->set_oflag(terminal.settings.c_oflag);
+  wire->set_cflag(terminal.settings.c_cflag);
+  wire->set_lflag(terminal.settings.c_lflag);
+  wire->set_cc(terminal.settings.c_cc, sizeof(terminal.settings.c_cc));
+}
+
+TerminalSpec FromWire(const control::wire::Terminal& wire) {
+  TerminalSpec terminal;
+  terminal.size.rows = static_cast<uint16_t>(wire.rows());
+  terminal.size.columns = static_cast<uint16_t>(wire.columns());
+  terminal.settings.c_iflag = wire.iflag();
+  terminal.settings.c_oflag = wire.oflag();
+  terminal.settings.c_cflag = wire.cflag();
+  terminal.settings.c_lflag = wire.lflag();
+  wire.cc().copy(reinterpret_cast<char*>(terminal.settings.c_cc), sizeof(terminal.settings.c_cc));
+  return terminal;
+}
+
 std::string_view NameOf(std::string_view setting) { return setting.substr(0, setting.find('=')); }
 
 }  // namespace
@@ -69,6 +91,7 @@ absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec) {
   wire.set_gid(spec.gid);
   for (const uint32_t group : spec.groups) wire.add_groups(group);
   wire.set_closed_streams(spec.closed_streams);
+  if (spec.terminal.has_value()) ToWire(*spec.terminal, wire.mutable_terminal());
 
   UniqueFd memfd(memfd_create("ringfence-spec", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!memfd.valid()) return absl::ErrnoToStatus(errno, "memfd_create");
@@ -94,7 +117,10 @@ absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd) {
                      .uid = wire.uid(),
                      .gid = wire.gid(),
                      .groups = {wire.groups().begin(), wire.groups().end()},
-                     .closed_streams = wire.closed_streams()};
+                     .closed_streams = wire.closed_streams(),
+                     .terminal = wire.has_terminal()
+                                     ? std::optional<TerminalSpec>(FromWire(wire.terminal()))
+                                     : std::nullopt};
 }
 
 std::vector<std::string> MergeEnvironment(std::vector<std::string> base,

@@ -4,14 +4,23 @@
 #define RINGFENCE_RUNTIME_SANDBOX_SPEC_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "platform/api/platform.h"
 #include "platform/base/unique_fd.h"
+#include "sentry/fs/tty/termios.h"
 
 namespace ringfence::runtime {
+
+// `-t`: what the program's terminal starts with.
+struct TerminalSpec {
+  using Settings = sentry::Termios;
+  Settings settings = sentry::DefaultTermios();
+  sentry::WindowSize size;
+};
 
 struct SandboxSpec {
   std::vector<std::string> args;  // args[0] is the command, searched in PATH if it has no '/'
@@ -23,7 +32,8 @@ struct SandboxSpec {
   uint32_t uid = 0;  // the program's user, group and supplementary groups
   uint32_t gid = 0;
   std::vector<uint32_t> groups;
-  uint32_t closed_streams = 0;  // bit n: the caller had descriptor n (0 to 2) closed
+  uint32_t closed_streams = 0;           // bit n: the caller had descriptor n (0 to 2) closed
+  std::optional<TerminalSpec> terminal;  // none: the program has the caller's streams
 };
 
 absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec);

@@ -19,7 +19,8 @@ TEST_CASE("a specification survives the way, whatever its bytes") {
                             .uid = 1000,
                             .gid = 0xfffffffe,
                             .groups = {4, 24},
-                            .closed_streams = 5};
+                            .closed_streams = 5,
+                            .terminal = {}};
   const UniqueFd memfd = WriteSpec(spec).value();
   const SandboxSpec read = ReadSpec(memfd).value();
   CHECK(read.args == spec.args);
@@ -34,6 +35,22 @@ TEST_CASE("a specification survives the way, whatever its bytes") {
   CHECK(read.closed_streams == 5);
   CHECK(write(memfd.get(), "x", 1) < 0);
   CHECK(ftruncate(memfd.get(), 0) < 0);
+}
+
+TEST_CASE("a terminal's settings and size travel with it") {
+  SandboxSpec spec;
+  spec.args = {"sh"};
+  CHECK_FALSE(ReadSpec(WriteSpec(spec).value()).value().terminal.has_value());
+  spec.terminal.emplace();
+  spec.terminal->size = {.rows = 50, .columns = 132};
+  spec.terminal->settings.c_iflag |= IUTF8;
+  spec.terminal->settings.c_cc[VERASE] = 8;
+  const SandboxSpec read = ReadSpec(WriteSpec(spec).value()).value();
+  REQUIRE(read.terminal.has_value());
+  CHECK(read.terminal->size == spec.terminal->size);
+  CHECK(read.terminal->settings.c_iflag == spec.terminal->settings.c_iflag);
+  CHECK(read.terminal->settings.c_lflag == spec.terminal->settings.c_lflag);
+  CHECK(read.terminal->settings.c_cc[VERASE] == 8);
 }
 
 TEST_CASE("nonsense is refused") {

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -90,10 +91,12 @@ Supervisor::~Supervisor() {
 
 int Supervisor::Run() {
   while (true) {
-    pollfd fds[] = {{.fd = sentry_.control.fd(), .events = POLLIN, .revents = 0},
-                    {.fd = gofer_.control.fd(), .events = POLLIN, .revents = 0},
-                    {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
-    if (poll(fds, std::size(fds), -1) < 0) continue;  // EINTR
+    std::vector<pollfd> fds = {{.fd = sentry_.control.fd(), .events = POLLIN, .revents = 0},
+                               {.fd = gofer_.control.fd(), .events = POLLIN, .revents = 0},
+                               {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+    const size_t first_of_relay = fds.size();
+    if (relay_ != nullptr) relay_->AddPolls(&fds);
+    if (poll(fds.data(), fds.size(), -1) < 0) continue;  // EINTR
     const bool sentry_spoke = fds[0].revents != 0;
     // The gofer's words first: they explain a sentry that fails for want of it. Its end last: it
     // ends because the sentry did.
@@ -107,21 +110,56 @@ int Supervisor::Run() {
     }
     if (sentry_spoke && HearSentry()) return status_;
     if (fds[2].revents != 0) ForwardSignals();
+    if (relay_ == nullptr) continue;
+    relay_->Polled(fds, first_of_relay);
+    if (relay_->TakeHangUp())
+      (void)sentry_.control.Send({.kind = MessageKind::kHangUp, .text = {}});
   }
+}
+
+bool Supervisor::RelaySignal(int signal) {
+  if (relay_ == nullptr) return false;
+  if (signal == SIGCONT) relay_->Start();
+  if (signal == SIGHUP) {
+    (void)sentry_.control.Send({.kind = MessageKind::kHangUp, .text = {}});
+    return true;
+  }
+  if (signal == SIGTSTP) {
+    Stop();
+    return true;
+  }
+  if (signal != SIGWINCH && signal != SIGCONT) return false;
+  const sentry::WindowSize size = CallersTerminal().size;
+  (void)sentry_.control.Send({.kind = MessageKind::kResize,
+                              .value = static_cast<int32_t>(size.rows << 16 | size.columns),
+                              .text = {}});
+  return signal == SIGWINCH;
+}
+
+// Ctrl-Z stopped the program: now the shell that started us has to see us stop. A program that is a
+// shell itself gave the key to its job and goes on, and so do we.
+void Supervisor::Stop() {
+  if (relay_ != nullptr) relay_->Restore();
+  kill(getpid(), SIGSTOP);
+}
+
+void Supervisor::Finished(int wait_status) {
+  status_ = ExitStatusOf(wait_status);
+  if (relay_ != nullptr) relay_->Finish();
 }
 
 void Supervisor::ForwardSignals() {
   signalfd_siginfo info;
   while (read(signals_.get(), &info, sizeof(info)) == sizeof(info)) {
     const auto signal = static_cast<int>(info.ssi_signo);
+    if (RelaySignal(signal)) continue;
     // A sentry that left is noticed by the loop.
     (void)sentry_.control.Send({.kind = MessageKind::kSignal, .value = signal, .text = {}});
-    // Ctrl-Z: the program got its signal; now the shell that started us has to see us stop.
-    if (signal == SIGTSTP) kill(getpid(), SIGSTOP);
   }
 }
 
 bool Supervisor::Fail(std::string_view line, int status) {
+  if (relay_ != nullptr) relay_->Restore();  // or the line would not end at the left
   say_(line);
   status_ = status;
   return true;
@@ -137,10 +175,15 @@ bool Supervisor::HearSentry() {
       started_ = true;
       return false;
     case MessageKind::kFinished:
-      status_ = ExitStatusOf(message->value);
+      Finished(message->value);
       return true;
     case MessageKind::kFailed:
       return Fail(message->text, message->value);
+    case MessageKind::kStopped:
+      Stop();
+      return false;
+    case MessageKind::kResize:
+    case MessageKind::kHangUp:
     case MessageKind::kSignal:
     case MessageKind::kMapped:  // these go the other way
       break;

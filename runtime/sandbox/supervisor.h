@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "platform/base/unique_fd.h"
 #include "runtime/control/wire.h"
+#include "runtime/sandbox/terminal_relay.h"
 
 namespace ringfence::runtime {
 
@@ -34,13 +35,14 @@ int ExitStatusOf(int wait_status);
 
 class Supervisor {
  public:
-  // `say` writes one line for the person.
+  // `say` writes one line for the person. `relay`: `-t`; null: the program has our streams.
   Supervisor(UniqueFd signals, Child sentry, Child gofer,
-             absl::FunctionRef<void(std::string_view)> say)
+             absl::FunctionRef<void(std::string_view)> say, TerminalRelay* relay = nullptr)
       : signals_(std::move(signals)),
         sentry_(std::move(sentry)),
         gofer_(std::move(gofer)),
-        say_(say) {}
+        say_(say),
+        relay_(relay) {}
   // Kills what is left of the sandbox and waits until it is gone.
   ~Supervisor();
 
@@ -49,6 +51,10 @@ class Supervisor {
 
  private:
   void ForwardSignals();
+  // With a terminal of the sandbox some signals mean something for that; false: this one does not.
+  bool RelaySignal(int signal);
+  void Stop();
+  void Finished(int wait_status);
   // Each true when `status_` says how it ended.
   bool HearSentry();
   bool HearGofer(const Message& message);
@@ -59,6 +65,7 @@ class Supervisor {
   Child sentry_;
   Child gofer_;
   absl::FunctionRef<void(std::string_view)> say_;
+  TerminalRelay* const relay_;
   bool started_ = false;
   int status_ = kFailureStatus;
 };

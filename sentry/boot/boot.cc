@@ -40,6 +40,7 @@ Kernel::Options KernelOptions(const BootConfig& config, TableDispatcher* dispatc
   options.exitless = config.exitless;
   options.trace = config.trace != nullptr;
   options.protect_init = false;
+  options.init_stopped = config.stopped;
   options.log = config.log;
   return options;
 }
@@ -83,6 +84,7 @@ class KernelSandbox final : public Sandbox {
     if (!streams.ok()) return streams;
     init.fds = terminals_.fds();
     init.terminal = terminals_.controlling();
+    init.has_shell = init.terminal != nullptr && !terminals_.has_console();
     return StartCommand(ctx, std::move(config), std::move(init));
   }
 

@@ -21,7 +21,7 @@
 #include "gofer/client/client.h"
 #include "platform/api/platform.h"
 #include "platform/base/unique_fd.h"
-#include "sentry/fs/tty/terminal.h"
+#include "sentry/fs/tty/termios.h"
 
 namespace ringfence::sentry {
 
@@ -48,6 +48,8 @@ struct BootConfig {
   std::vector<uint32_t> groups;  // supplementary
   uint32_t umask = 022;
   bool exitless = true;
+  // Init has been stopped (SIGTSTP and the like). Any thread; must not wait.
+  std::function<void()> stopped;
   // Lines without newline; any thread. `trace` null: no --strace.
   std::function<void(std::string_view)> trace;
   std::function<void(std::string_view)> log;

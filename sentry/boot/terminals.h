@@ -36,6 +36,7 @@ class Terminals {
 
   const std::shared_ptr<FdTable>& fds() const { return fds_; }
   JobControl* controlling() const;  // init's; null: none
+  bool has_console() const { return console_ != nullptr; }
 
   void Resize(const WindowSize& size);
   void HangUp();

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
 
@@ -151,6 +153,55 @@ TEST_CASE("A terminal's foreground group") {
     CHECK(g.Call([&](Task& t) { return AsRax(tty->SetForegroundGroup(t.call_context(), 1)); }) ==
           0);
     CHECK(foreground(g) == 1);
+  });
+}
+
+TEST_CASE("Init stops for a key if somebody outside would continue it") {
+  for (const bool has_shell : {false, true}) {
+    std::atomic<int> stops{0};
+    Kernel::Options options;
+    options.init_stopped = [&] { ++stops; };
+    TestKernel test(options);
+    test.SetInitHasShell(has_shell);
+    const TaskRef init = test.Start([](Guest& g) {
+      g.Sleep(300'000'000);
+      g.ExitGroup(4);
+    });
+    test.kernel().SignalForeground(SigNo::kTstp);
+    for (int i = 0; i < 200 && stops == 0; ++i) usleep(1000);
+    CHECK(stops == (has_shell ? 1 : 0));
+    test.kernel().SendExternalSignal(SigNo::kCont);
+    CHECK(test.kernel().WaitForInit() == ExitedStatus(4));
+  }
+}
+
+TEST_CASE("A terminal that is hung up tells the leader, and its foreground when that ends") {
+  TestKernel test;
+  const std::shared_ptr<JobControl> tty = test.kernel().NewTerminal(0x8801);
+  test.Run([&](Guest& g) {
+    std::atomic<bool> told{false};
+    const int64_t shell = g.Fork([&](Guest& s) {
+      s.Call([](Task& t) { return AsRax(t.group().SetSid()); });
+      s.Call([&](Task& t) { return AsRax(tty->Acquire(t.call_context(), 0)); });
+      s.Handle(SigNo::kHup, [&](int) { told = true; });
+      s.SetAction(SigNo::kTtou, {kSigIgn, 0, 0, {}});
+      const int32_t job = static_cast<int32_t>(s.Fork([](Guest& c) {
+        while (true) c.Spin();
+      }));
+      CHECK(SetGroup(s, job, job) == 0);
+      CHECK(s.Call([&](Task& t) {
+        return AsRax(tty->SetForegroundGroup(t.call_context(), job));
+      }) == 0);
+      CHECK(tty->ForegroundId() == job);
+      tty->HangUp();
+      while (!told) s.Sleep(1'000'000);
+      CHECK(tty->SessionId() == 0);
+    });
+    int32_t status = 0;
+    CHECK(g.Wait(static_cast<int32_t>(shell), &status) == shell);
+    CHECK(status == ExitedStatus(0));
+    CHECK(g.Wait(static_cast<int32_t>(shell) + 1, &status) == shell + 1);
+    CHECK(status == KilledStatus(1, false));
   });
 }
 

@@ -170,6 +170,7 @@ void Kernel::RegisterInit(const TaskRef& task, const InitArgs& args) {
   groups_[group.tgid_] = task->group_ref();
   tasks_[task->tid()] = task;
   init_ = &group;
+  init_has_shell_ = args.has_shell;
 }
 
 void Kernel::InitEndedLocked(int32_t status) {

@@ -42,6 +42,9 @@ struct InitArgs {
   ExecArgs exec;
   ResourceLimits limits;
   JobControl* terminal = nullptr;  // its controlling terminal, of NewTerminal(); null: none
+  // Somebody outside continues init when it has been stopped (init_stopped), as the shell of the
+  // operator does: its process group is not orphaned and stops for SIGTSTP.
+  bool has_shell = false;
 };
 
 class Kernel {
@@ -67,6 +70,8 @@ class Kernel {
     // pid 1 ignores signals it has no handler for, as on Linux; off for `ringfence do`, whose
     // command expects to be an ordinary process.
     bool protect_init = true;
+    // Init has been stopped by a signal. Called under task_tree_mutex: must not wait.
+    std::function<void()> init_stopped;
     // One line for the operator (a killed task, a host failure).
     std::function<void(std::string_view)> log;
   };
@@ -168,6 +173,7 @@ class Kernel {
   std::map<uint32_t, uint64_t> queued_signals_ ABSL_GUARDED_BY(task_tree_mutex);  // by ruid
   int32_t last_tid_ ABSL_GUARDED_BY(task_tree_mutex) = 0;
   ThreadGroup* init_ ABSL_GUARDED_BY(task_tree_mutex) = nullptr;
+  bool init_has_shell_ ABSL_GUARDED_BY(task_tree_mutex) = false;
   bool shutting_down_ ABSL_GUARDED_BY(task_tree_mutex) = false;
   int32_t init_status_ ABSL_GUARDED_BY(task_tree_mutex) = 0;
   absl::Notification init_ended_;

@@ -42,7 +42,10 @@ void Reaper::TellParentLocked(ThreadGroup& group, int32_t code, int32_t status) 
 
 bool Reaper::IsOrphanedLocked(const ProcessGroup& process_group, const ThreadGroup* without) {
   for (const ThreadGroup* member : process_group.members_) {
-    if (member == without || member->tasks_.empty() || member->parent_ == nullptr) continue;
+    if (member == without || member->tasks_.empty()) continue;
+    const Kernel& kernel = *member->kernel_;
+    if (member == kernel.init_ && kernel.init_has_shell_) return false;
+    if (member->parent_ == nullptr) continue;
     const ProcessGroup& above = *member->parent_->process_group_;
     if (&above != &process_group && above.session() == process_group.session()) return false;
   }

@@ -289,6 +289,7 @@ TaskRef TestKernel::Start(GuestProgram program) {
   args.creds = loaded.creds;
   args.fs = std::make_shared<FsContext>(nullptr, nullptr, 022);
   args.fds = std::make_shared<FdTable>();
+  args.has_shell = has_shell_;
   platform_.SetNext(std::move(program));
   return MUST(KernelTester::Launch(*kernel_, std::move(loaded), args));
 }

@@ -130,6 +130,7 @@ class TestDispatcher final : public SyscallDispatcher {
 class TestKernel {
  public:
   explicit TestKernel(Kernel::Options options = {});
+  void SetInitHasShell(bool has_shell) { has_shell_ = has_shell; }  // before Start
   // Starts init with `program`.
   TaskRef Start(GuestProgram program);
   // Starts it, waits for the end of everything and returns init's wait status.
@@ -143,6 +144,7 @@ class TestKernel {
  private:
   GuestPlatform platform_;
   TestDispatcher dispatcher_;
+  bool has_shell_ = false;
   std::unique_ptr<Kernel> kernel_;
 };
 

@@ -137,6 +137,7 @@ void ThreadGroup::CheckStoppedLocked() {
   stop_reported_ = true;
   stop_waitable_ = true;
   Reaper::TellParentLocked(*this, kCldStopped, ToInt(stop_signal_));
+  if (kernel_->init_ == this && kernel_->options().init_stopped) kernel_->options().init_stopped();
 }
 
 // --- limits ---

@@ -28,12 +28,6 @@
 
 namespace ringfence::sentry {
 
-// struct winsize of the ABI.
-struct WindowSize {
-  uint16_t rows = 0, columns = 0, x_pixels = 0, y_pixels = 0;
-  friend bool operator==(const WindowSize&, const WindowSize&) = default;
-};
-
 class Terminal {
  public:
   // Keys that wait until the line discipline has room (Linux: one flip buffer).

@@ -1,5 +1,6 @@
-// The settings of a terminal (termios(3), tty_ioctl(4)) as TCGETS2 and TCSETS2 carry them, and the
-// shorter form of TCGETS. Layouts are those of Linux on x86-64 and arm64.
+// The settings of a terminal (termios(3), tty_ioctl(4)) as TCGETS2 and TCSETS2 carry them, the
+// shorter form of TCGETS, and the window size of TIOCGWINSZ. Layouts are those of Linux on x86-64
+// and arm64.
 #ifndef RINGFENCE_SENTRY_FS_TTY_TERMIOS_H_
 #define RINGFENCE_SENTRY_FS_TTY_TERMIOS_H_
 
@@ -11,6 +12,12 @@ namespace ringfence::sentry {
 
 using Termios = struct ::termios2;
 using ShortTermios = struct ::termios;  // of the kernel's header, not of <termios.h>
+
+// struct winsize of the ABI.
+struct WindowSize {
+  uint16_t rows = 0, columns = 0, x_pixels = 0, y_pixels = 0;
+  friend bool operator==(const WindowSize&, const WindowSize&) = default;
+};
 
 // What a new pseudo-terminal has.
 Termios DefaultTermios();
