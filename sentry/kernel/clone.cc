@@ -19,12 +19,12 @@ Result<void> CheckFlags(uint64_t flags, const Credentials& creds) {
   if (has(kCloneSighand) && !has(kCloneVm)) return Errno::kINVAL;
   if (has(kCloneSighand | kCloneClearSighand)) return Errno::kINVAL;
   if (has(kCloneThread) && (flags & (kCloneNewUser | kCloneNewPid)) != 0) return Errno::kINVAL;
-  // Namespaces and pidfds answer as on a kernel built without them.
+  // Namespaces answer as on a kernel built without them.
   if ((flags & kNamespaces & ~kCloneNewUser) != 0 && !has(kCloneNewUser) &&
       !creds.HasCapability(kCapSysAdmin)) {
     return Errno::kPERM;
   }
-  if ((flags & (kNamespaces | kClonePidfd)) != 0) return Errno::kINVAL;
+  if ((flags & kNamespaces) != 0) return Errno::kINVAL;
   return Ok();
 }
 
@@ -125,6 +125,7 @@ Result<int32_t> Task::Clone(const CloneArgs& args) {
   const std::shared_ptr<VforkCompletion> vfork_done = init.vfork_done;
   const TaskRef child = TRY(RegisterChild(std::move(init), args));
   const int32_t number = child->tid();
+  if (args.process != nullptr) *args.process = child->group_ref();
   if ((args.flags & kCloneParentSetTid) != 0) {
     (void)mm_->CopyOut(args.parent_tid, &number, sizeof(number));
   }

@@ -134,6 +134,12 @@ Result<void> SignalSender::CheckAndSendLocked(Task& sender, ThreadGroup& group,
   return SendLocked(group, nullptr, {info});
 }
 
+Result<void> SignalSender::SendToGroupLocked(Task& sender, ThreadGroup& group,
+                                             const SigInfo& info) {
+  if (group.process_group_ == nullptr) return Errno::kSRCH;
+  return CheckAndSendLocked(sender, group, info);
+}
+
 Result<void> SignalSender::KillGroupLocked(Task& sender, int32_t pgid, const SigInfo& info) {
   const std::shared_ptr<ProcessGroup> process_group =
       pgid == 0 ? sender.group().process_group_ : sender.kernel().FindProcessGroupLocked(pgid);
@@ -199,6 +205,11 @@ Result<void> QueueSignal(Task& sender, int32_t tgid, int32_t tid, const SigInfo&
   }
   if (tgid <= 0) return Errno::kSRCH;
   return SignalSender::KillLocked(sender, tgid, info);
+}
+
+Result<void> SignalProcess(Task& sender, ThreadGroup& target, const SigInfo& info) {
+  absl::MutexLock lock(&task_tree_mutex);
+  return SignalSender::SendToGroupLocked(sender, target, info);
 }
 
 void SendToProcess(ThreadGroup& group, const SigInfo& info) {

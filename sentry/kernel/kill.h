@@ -19,6 +19,9 @@ Result<void> Tgkill(Task& sender, int32_t tgid, int32_t tid, SigNo sig);
 // rt_sigqueueinfo(2), rt_tgsigqueueinfo(2) (tid != 0): `info` as the guest gave it; code >= 0 or
 // SI_TKILL to somebody else is EPERM.
 Result<void> QueueSignal(Task& sender, int32_t tgid, int32_t tid, const SigInfo& info);
+// pidfd_send_signal(2): to `target`, also when its number has become another's. ESRCH once it has
+// been reaped; `info` as for QueueSignal.
+Result<void> SignalProcess(Task& sender, ThreadGroup& target, const SigInfo& info);
 
 // From the kernel, without permission checks.
 void SendToProcess(ThreadGroup& group, const SigInfo& info);

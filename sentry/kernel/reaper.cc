@@ -146,6 +146,7 @@ void Reaper::EndSessionLocked(ThreadGroup& group) {
 
 void Reaper::GroupEndedLocked(ThreadGroup& group) {
   group.zombie_ = true;
+  group.exit_queue_.Notify(kEventIn);
   group.pending_.Discard(SigSet{~uint64_t{0}});
   EndSessionLocked(group);
   CheckOrphanLocked(group, group.parent_, &group);
@@ -165,6 +166,7 @@ void Reaper::ReleaseLocked(ThreadGroup& group) {
   group.leader_ = nullptr;
   kernel.tasks_.erase(group.tgid_);
   kernel.groups_.erase(group.tgid_);
+  group.exit_queue_.Notify(kEventIn | kEventHup);
 }
 
 }  // namespace ringfence::sentry

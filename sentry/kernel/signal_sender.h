@@ -30,6 +30,9 @@ class SignalSender {
   static Result<void> SendToThreadLocked(Task& sender, int32_t tgid, int32_t tid,
                                          const SigInfo& info)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // ESRCH for a process that has been reaped.
+  static Result<void> SendToGroupLocked(Task& sender, ThreadGroup& group, const SigInfo& info)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
 
  private:
   static bool IgnoredLocked(const ThreadGroup& group, const Task& receiver,

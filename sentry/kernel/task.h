@@ -65,6 +65,7 @@ struct CloneArgs {
   uint64_t stack = 0;  // stack pointer of the child; 0 = the parent's
   VirtAddr parent_tid, child_tid;
   uint64_t tls = 0;
+  ThreadGroupRef* process = nullptr;  // gets the child's, unless null
 };
 
 struct ExecArgs {

@@ -117,6 +117,8 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
 
   // Notified when a child changes state.
   WaitQueue& child_queue() { return child_queue_; }
+  // Notified when this process has ended (kEventIn) and when it has been reaped (kEventHup).
+  WaitQueue& exit_queue() { return exit_queue_; }
   bool IsZombie() const;
   bool HasExeced() const;
 
@@ -154,6 +156,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   CpuNumbers cpu_numbers_;
   WaitQueue child_queue_;
   WaitQueue signal_queue_;
+  WaitQueue exit_queue_;
 
   // Tree.
   TaskRef leader_ ABSL_GUARDED_BY(task_tree_mutex);

@@ -36,6 +36,7 @@ class ChildWaiter {
       case WaitRequest::Which::kAny:
         return true;
       case WaitRequest::Which::kPid:
+        if (request_.process != nullptr) return &child == request_.process;
         return child.tgid_ == request_.id;
       case WaitRequest::Which::kProcessGroup:
         return child.process_group_->id() ==

@@ -11,11 +11,13 @@
 namespace ringfence::sentry {
 
 class Task;
+class ThreadGroup;
 
 struct WaitRequest {
   enum class Which : uint8_t { kAny, kPid, kProcessGroup };
   Which which = Which::kAny;
-  int32_t id = 0;  // tgid or process group; 0 as a group is the caller's own
+  int32_t id = 0;                        // tgid or process group; 0 as a group is the caller's own
+  const ThreadGroup* process = nullptr;  // with kPid: this process, whatever its number
   bool exited = true, stopped = false, continued = false;
   bool no_hang = false;                                      // WNOHANG
   bool no_reap = false;                                      // WNOWAIT

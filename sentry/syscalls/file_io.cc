@@ -85,7 +85,10 @@ Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOp
   if (!result.ok() && result.error() == Errno::kAGAIN && MayWait(file, options)) {
     if (io.remaining() == 0) return int64_t{0};
     const int64_t timeout = file.ReadTimeoutNs();
-    result = BlockUntil(ctx.task(), ctx.call(), file.wait_queue(), kEventIn | kEventRdHup,
+    // Signals are the reader's, whoever made the descriptor.
+    WaitQueue* const queue =
+        file.AsSignal() != nullptr ? &ctx.group().signal_queue() : file.wait_queue();
+    result = BlockUntil(ctx.task(), ctx.call(), queue, kEventIn | kEventRdHup,
                         timeout < 0 ? Deadline::Never() : Deadline::After(timeout), attempt);
     if (!result.ok() && result.error() == Errno::kTIMEDOUT) return int64_t{0};
   }

@@ -41,7 +41,7 @@ class PollSet {
     EventMask events;
     EventMask ready = 0;
   };
-  int64_t Look();
+  int64_t Look(Task& task);
   std::vector<Entry> entries_;
   int64_t always_ready_ = 0;
 };

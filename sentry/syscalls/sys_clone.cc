@@ -1,5 +1,6 @@
 // fork(2), vfork(2), clone(2), clone3(2), unshare(2) and thread set-up: set_tid_address(2),
 // set_robust_list(2).
+#include "sentry/fs/pidfd/pidfd.h"
 #include "sentry/syscalls/guest_abi.h"
 #include "sentry/syscalls/handlers.h"
 #include "sentry/syscalls/struct_arg.h"
@@ -20,11 +21,26 @@ SigNo ExitSignal(uint64_t number) {
 }
 
 Result<int64_t> CloneTask(SyscallContext& ctx, const CloneArgs& args) {
-  // As a kernel that is configured without namespaces and process descriptors.
-  if ((args.flags & (kNamespaces | kCloneNewTime | kClonePidfd | kCloneIntoCgroup)) != 0) {
-    return Errno::kINVAL;
-  }
+  // As a kernel that is configured without namespaces.
+  if ((args.flags & (kNamespaces | kCloneNewTime | kCloneIntoCgroup)) != 0) return Errno::kINVAL;
   return static_cast<int64_t>(TRY(ctx.task().Clone(args)));
+}
+
+// CLONE_PIDFD: also makes a descriptor of the child and stores its number at `at`.
+Result<int64_t> CloneWithDescriptor(SyscallContext& ctx, CloneArgs args, VirtAddr at) {
+  if ((args.flags & (kCloneThread | kCloneDetached)) != 0) return Errno::kINVAL;
+  // The child must not get the descriptor, so it is made afterwards; what could fail then is tried
+  // before there is a child.
+  const int64_t probe = TRY(ctx.InstallFd(std::make_shared<ProcessFd>(ctx.task().group_ref(), 0), true));
+  (void)ctx.fds().Close(static_cast<Fd>(probe));
+  TRY(ctx.mm().CopyOut(at, &probe, sizeof(int32_t)));
+  ThreadGroupRef child;
+  args.process = &child;
+  const int64_t number = TRY(CloneTask(ctx, args));
+  const auto fd = static_cast<int32_t>(
+      ctx.InstallFd(std::make_shared<ProcessFd>(std::move(child), 0), true).value_or(-1));
+  (void)ctx.mm().CopyOut(at, &fd, sizeof(fd));
+  return number;
 }
 
 Result<void> CheckClone3(const GuestCloneArgs& a) {
@@ -52,7 +68,9 @@ Result<int64_t> SysClone(SyscallContext& ctx) {
   args.parent_tid = ctx.Addr(2);
   args.child_tid = ctx.Addr(3);
   args.tls = ctx.Arg(4);
-  return CloneTask(ctx, args);
+  if ((args.flags & kClonePidfd) == 0) return CloneTask(ctx, args);
+  if ((args.flags & kCloneParentSetTid) != 0) return Errno::kINVAL;  // the same argument
+  return CloneWithDescriptor(ctx, args, args.parent_tid);
 }
 
 Result<int64_t> SysClone3(SyscallContext& ctx) {
@@ -65,7 +83,8 @@ Result<int64_t> SysClone3(SyscallContext& ctx) {
   args.parent_tid = VirtAddr(a.parent_tid);
   args.child_tid = VirtAddr(a.child_tid);
   args.tls = a.tls;
-  return CloneTask(ctx, args);
+  if ((args.flags & kClonePidfd) == 0) return CloneTask(ctx, args);
+  return CloneWithDescriptor(ctx, args, VirtAddr(a.pidfd));
 }
 
 Result<int64_t> SysFork(SyscallContext& ctx) { return CloneTask(ctx, {}); }

@@ -1,6 +1,7 @@
 // wait4(2), waitid(2), getrusage(2), times(2).
 #include <limits>
 
+#include "sentry/fs/pidfd/pidfd.h"
 #include "sentry/syscalls/handlers.h"
 #include "sentry/syscalls/time_abi.h"
 
@@ -57,8 +58,9 @@ Result<WaitRequest> DecodeWaitid(uint32_t id_type, int32_t id, uint32_t options)
       if (id < 0) return Errno::kINVAL;
       request.which = WaitRequest::Which::kProcessGroup;
       break;
-    case kPPidfd:
-      return Errno::kBADF;  // no descriptor is one
+    case kPPidfd:  // the caller knows whose
+      request.which = WaitRequest::Which::kPid;
+      break;
     default:
       return Errno::kINVAL;
   }
@@ -97,8 +99,19 @@ Result<int64_t> SysWait4(SyscallContext& ctx) {
 }
 
 Result<int64_t> SysWaitid(SyscallContext& ctx) {
-  const WaitRequest request = TRY(DecodeWaitid(ctx.Uint(0), ctx.Int(1), ctx.Uint(3)));
+  WaitRequest request = TRY(DecodeWaitid(ctx.Uint(0), ctx.Int(1), ctx.Uint(3)));
+  FileRef process;
+  bool would_wait = false;  // a descriptor that does not wait
+  if (ctx.Uint(0) == kPPidfd) {
+    if (ctx.Int(1) < 0) return Errno::kINVAL;
+    process = TRY(ctx.FileArg(1));
+    if (process->AsProcess() == nullptr) return Errno::kBADF;
+    request.process = process->AsProcess()->process().get();
+    would_wait = process->nonblocking() && !request.no_hang;
+    request.no_hang |= would_wait;
+  }
   const WaitResult result = TRY(WaitForChild(ctx.task(), ctx.call(), request));
+  if (result.pid == 0 && would_wait) return Errno::kAGAIN;
   if (ctx.Arg(4) != 0 && result.pid != 0) {
     TRY(ctx.Out<GuestRusage>(4).Store(ctx.mm(), ToGuestRusage(result.usage)));
   }
