@@ -90,6 +90,10 @@ class Context {
   // lost. Any thread, also signal handlers.
   virtual void Interrupt() = 0;
 
+  // This context, which has not run yet, is of `parent`'s making: while there are more tasks than
+  // CPUs it is served as its parent would be, a little later, and not as a stranger.
+  virtual void DescendFrom(Context& parent) { (void)parent; }
+
   // The handler for exitless calls of this task; null = none. Before the first Switch.
   virtual void SetService(SyscallService* service) = 0;
 };

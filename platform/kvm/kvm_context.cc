@@ -1,5 +1,6 @@
 #include "platform/kvm/kvm_context.h"
 
+#include <ctime>
 #include <string>
 
 #include "platform/kvm/kick_unsafe.h"
@@ -56,6 +57,12 @@ bool KvmContext::TryLose() {
   if (!fpu_dirty_ && vcpu_->SaveFpu(&fpu_).ok()) fpu_dirty_ = true;
   vcpu_ = nullptr;
   return true;
+}
+
+int64_t KvmContext::CpuNanos() const {
+  timespec used;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return used.tv_sec * int64_t{1000000000} + used.tv_nsec;
 }
 
 bool KvmContext::Pin() {
@@ -131,14 +138,14 @@ Exit KvmContext::Switch(platform::AddressSpace& space, ArchState& state,
       if (pinned.error() == Errno::kINTR) continue;
       return platform::FatalExit{"no virtual CPU: " + std::string(ErrnoName(pinned.error()))};
     }
-    std::optional<Exit> exit = Enter(kvm_space, state, options);
-    const bool asked = !must_enter_ && yield_.load(std::memory_order_relaxed);
-    if (asked ||
-        (exit.has_value() && shared_.pool->Contended() && shared_.pool->SliceUsedUp(vcpu_))) {
+    // Here, not when the guest has been left: who serves a call keeps the vCPU meanwhile, so that
+    // no more threads crowd the sentry's locks than there are vCPUs.
+    if (!must_enter_ && yield_.load(std::memory_order_relaxed)) {
       YieldVcpu();
-    } else {
-      Unpin();
+      continue;
     }
+    std::optional<Exit> exit = Enter(kvm_space, state, options);
+    Unpin();
     if (exit.has_value()) return *std::move(exit);
   }
 }

@@ -46,6 +46,9 @@ class KvmContext final : public platform::Context, private VcpuClient {
   void LoadFpu(const platform::FpuState& in) override;
   void Release() override;
   void Interrupt() override;
+  void DescendFrom(platform::Context& parent) override {
+    shared_.pool->Inherit(static_cast<KvmContext&>(parent), this);
+  }
   void SetService(platform::SyscallService* service) override { service_ = service; }
 
  private:
@@ -56,6 +59,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
   bool IsReleased() const override { return hold_.load(std::memory_order_relaxed) == kReleased; }
   void AskToYield() override;
   bool ShouldStopWaiting() const override { return pending_.load(std::memory_order_seq_cst); }
+  int64_t CpuNanos() const override;
 
   bool TakeInterrupt();
   // Pins the vCPU if there is still one.

@@ -27,7 +27,6 @@ namespace {
 
 using platform::KvmOptions;
 
-constexpr unsigned kDefaultVcpus = 64;
 constexpr unsigned kMostVcpus = 1024;
 
 unsigned UsableCpus() {
@@ -35,6 +34,11 @@ unsigned UsableCpus() {
   CPU_ZERO(&set);
   return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 }
+
+// More than CPUs, so that one which waits for the host does not keep the others from running, but
+// few: the more threads compete for the host's CPUs, the longer the one that holds a lock of the
+// sentry waits for its turn.
+unsigned DefaultVcpus() { return std::clamp(4 * UsableCpus(), 16u, 64u); }
 
 absl::Status SetupError(const char* what, Errno error) {
   std::string text = absl::StrCat("KVM: ", what, ": ", std::string(ErrnoName(error)));
@@ -100,7 +104,7 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   absl::StatusOr<std::unique_ptr<VmFd>> vm = device->CreateVm();
   if (!vm.ok()) return vm.status();
   vm_ = *std::move(vm);
-  max_vcpus_ = std::min({options.max_vcpus == 0 ? kDefaultVcpus : options.max_vcpus, kMostVcpus,
+  max_vcpus_ = std::min({options.max_vcpus == 0 ? DefaultVcpus() : options.max_vcpus, kMostVcpus,
                          device->max_vcpus()});
   platform::InstallSafeCopyHandler();
   InstallKickHandler();

@@ -13,6 +13,10 @@ int64_t NowNanos() {
 }
 
 constexpr int64_t kSliceNanos = VcpuPool::kSliceMillis * int64_t{1000000};
+constexpr int64_t kStuckNanos = VcpuPool::kStuckMillis * int64_t{1000000};
+// How far a client that slept may be ahead of the others, and how far it has to be to stop one.
+constexpr int64_t kSleeperCredit = 2 * kSliceNanos;
+constexpr int64_t kPreemption = kSliceNanos / 5;
 const absl::Duration kSlice = absl::Milliseconds(VcpuPool::kSliceMillis);
 
 }  // namespace
@@ -45,12 +49,14 @@ PooledVcpu* VcpuPool::Lend(Slot* slot, VcpuClient* client) {
   }
   slot->client = client;
   slot->last_client = client;
+  slot->asked_ns = 0;
   slot->vcpu->slice_start_.store(NowNanos(), std::memory_order_relaxed);
   return slot->vcpu.get();
 }
 
 Result<PooledVcpu*> VcpuPool::Acquire(VcpuClient* client) {
   absl::MutexLock lock(&mu_);
+  if (client->first_period_ == 0) client->first_period_ = period_;
   if (waiters_.empty()) {
     if (Slot* slot = FindFree(client)) return Lend(slot, client);
     if (slots_.size() < max_vcpus_) {
@@ -63,20 +69,47 @@ Result<PooledVcpu*> VcpuPool::Acquire(VcpuClient* client) {
   return Wait(client);
 }
 
+void VcpuPool::Charge(VcpuClient* client) {
+  const int64_t cpu = client->CpuNanos();
+  if (client->period_ == period_) {
+    client->share_ = std::max(client->share_ + cpu - client->counted_, floor_ - kSleeperCredit);
+  } else {
+    // What happened while there was enough for everybody does not count.
+    client->share_ = floor_ + (client->first_period_ == period_ ? kSliceNanos : 0);
+    client->period_ = period_;
+  }
+  client->counted_ = cpu;
+}
+
+void VcpuPool::Inherit(const VcpuClient& parent, VcpuClient* child) {
+  if (!Contended()) return;
+  absl::MutexLock lock(&mu_);
+  if (parent.period_ != period_) return;
+  child->period_ = period_;
+  child->share_ = std::max(parent.share_, floor_ - kSleeperCredit) + kSliceNanos;
+}
+
 Result<PooledVcpu*> VcpuPool::Wait(VcpuClient* client) {
+  if (waiters_.empty()) ++period_;
+  Charge(client);
   Waiter self{client, nullptr, {}};
-  waiters_.push_back(&self);
+  waiters_.insert(std::upper_bound(waiters_.begin(), waiters_.end(), &self,
+                                   [](const Waiter* a, const Waiter* b) {
+                                     return a->client->share_ < b->client->share_;
+                                   }),
+                  &self);
   // Before the client's flag is read: StopWaiting reads them in the other order.
   waiting_.store(static_cast<uint32_t>(waiters_.size()), std::memory_order_seq_cst);
   while (self.granted == nullptr) {
     Slot* slot = nullptr;
     const bool stop = client->ShouldStopWaiting();
-    if (!stop && waiters_.front() == &self) slot = Reclaim();
+    if (!stop && waiters_.front() == &self) slot = Reclaim(*client);
     if (stop || slot != nullptr) {
       waiters_.erase(std::find(waiters_.begin(), waiters_.end(), &self));
       waiting_.store(static_cast<uint32_t>(waiters_.size()), std::memory_order_relaxed);
       if (!waiters_.empty()) waiters_.front()->cv.Signal();
       if (stop) return Errno::kINTR;
+      floor_ = std::max(floor_, client->share_);
       return Lend(slot, client);
     }
     if (waiters_.front() == &self) {
@@ -88,24 +121,33 @@ Result<PooledVcpu*> VcpuPool::Wait(VcpuClient* client) {
   return self.granted;
 }
 
-VcpuPool::Slot* VcpuPool::Reclaim() {
+bool VcpuPool::MustMakeRoom(const Slot& slot, const VcpuClient& client, int64_t now) const {
+  const int64_t used = now - slot.vcpu->slice_start_.load(std::memory_order_relaxed);
+  if (used >= kSliceNanos) return true;
+  const int64_t share = slot.client->period_ == period_ ? slot.client->share_ : floor_;
+  return share + used - client.share_ >= kPreemption;
+}
+
+VcpuPool::Slot* VcpuPool::Reclaim(const VcpuClient& client) {
   if (Slot* slot = FindFree(nullptr)) return slot;
-  Slot* oldest = nullptr;
   const int64_t now = NowNanos();
+  size_t asked = 0;
   for (auto& slot : slots_) {
-    const bool expired =
-        now - slot->vcpu->slice_start_.load(std::memory_order_relaxed) >= kSliceNanos;
-    if ((expired || slot->client->IsReleased()) && slot->client->TryLose()) {
+    const bool ends = MustMakeRoom(*slot, client, now);
+    const bool stuck =
+        now - slot->vcpu->slice_start_.load(std::memory_order_relaxed) >= kStuckNanos;
+    if ((stuck || slot->client->IsReleased()) && slot->client->TryLose()) {
       slot->client = nullptr;
       return slot.get();
     }
-    if (expired &&
-        (oldest == nullptr || slot->vcpu->slice_start_.load(std::memory_order_relaxed) <
-                                  oldest->vcpu->slice_start_.load(std::memory_order_relaxed))) {
-      oldest = slot.get();
-    }
+    // Who was asked needs a turn on a CPU of the host to answer. Asked again, should it have missed
+    // the question.
+    if (!ends || asked >= waiters_.size()) continue;
+    ++asked;
+    if (slot->asked_ns != 0 && now - slot->asked_ns < kSliceNanos) continue;
+    slot->asked_ns = now;
+    slot->client->AskToYield();
   }
-  if (oldest != nullptr) oldest->client->AskToYield();
   return nullptr;
 }
 
@@ -118,6 +160,7 @@ void VcpuPool::Yield(VcpuClient* client, PooledVcpu* vcpu) {
   Waiter* next = waiters_.front();
   waiters_.pop_front();
   waiting_.store(static_cast<uint32_t>(waiters_.size()), std::memory_order_relaxed);
+  floor_ = std::max(floor_, next->client->share_);
   next->granted = Lend(slot, next->client);
   next->cv.Signal();
   if (!waiters_.empty()) waiters_.front()->cv.Signal();
@@ -133,10 +176,6 @@ void VcpuPool::StopWaiting(VcpuClient* client) {
 
 void VcpuPool::StartSlice(PooledVcpu* vcpu) {
   vcpu->slice_start_.store(NowNanos(), std::memory_order_relaxed);
-}
-
-bool VcpuPool::SliceUsedUp(const PooledVcpu* vcpu) const {
-  return NowNanos() - vcpu->slice_start_.load(std::memory_order_relaxed) >= kSliceNanos;
 }
 
 void VcpuPool::Synchronize() { absl::MutexLock lock(&mu_); }

@@ -1,12 +1,19 @@
 // VcpuPool: at most max_vcpus virtual CPUs, made when first needed, lent to clients (contexts).
 //
-// A client keeps its vCPU between uses while nobody else wants it. When all are lent, clients wait
-// in order of arrival; the first in the queue takes a vCPU whose client is outside the guest and
-// has used up its time slice (or has released it), or else asks the client with the oldest slice to
-// stop.
+// A vCPU is a CPU of the sandbox: its client has it in the guest and while it serves a call of the
+// guest, and releases it to block. It keeps it between uses while nobody else wants it. When all
+// are lent, clients wait in a queue; the first takes a vCPU that is released, or asks the clients
+// whose time slices are over to give theirs back when they next enter the guest. One that does
+// neither for long, since it waits for something in the host, loses it.
+//
+// The queue is ordered by the CPU time that clients have used since it began to be (sched(7),
+// SCHED_OTHER, in short): a client that mostly sleeps comes before those that always run, and stops
+// one of them before its slice is over; a new client starts a slice behind its parent. So the
+// processes of a fork bomb fight for CPUs among themselves, and the shell that is to end it, with
+// its children, comes first.
 //
 // Only the first in the queue looks for a vCPU; the others sleep until they are the first, are
-// given one or are told to stop: thousands of them (a fork bomb) cost nothing.
+// given one or are told to stop: thousands of them cost nothing.
 //
 // Lock order: the pool's mutex is held while VcpuClient::TryLose runs, and is taken by StopWaiting;
 // clients call the rest of the pool with none of their own locks held.
@@ -55,12 +62,24 @@ class VcpuClient {
   // A waiting client that should stop waiting (an interrupt is pending): what makes it true is
   // followed by StopWaiting.
   virtual bool ShouldStopWaiting() const = 0;
+  // CPU time its thread has used so far, in ns; called by that thread.
+  virtual int64_t CpuNanos() const = 0;
+
+ private:
+  friend class VcpuPool;
+  // Of the pool, under its mutex.
+  uint64_t first_period_ = 0;  // when it first asked for a vCPU; 0 = never
+  uint64_t period_ = 0;        // which one share_ is of
+  int64_t share_ = 0;          // CPU time in the period, ns, on a scale all clients share
+  int64_t counted_ = 0;        // CpuNanos() when it was last added to share_
 };
 
 class VcpuPool {
  public:
   using Factory = std::function<Result<std::unique_ptr<PooledVcpu>>(unsigned index)>;
   static constexpr int kSliceMillis = 5;
+  // After this long outside of the guest a client may lose its vCPU.
+  static constexpr int kStuckMillis = 100;
 
   VcpuPool(unsigned max_vcpus, Factory factory);
   ~VcpuPool();
@@ -70,13 +89,14 @@ class VcpuPool {
   Result<PooledVcpu*> Acquire(VcpuClient* client);
   // Gives a vCPU back; the client has saved what it needs.
   void Yield(VcpuClient* client, PooledVcpu* vcpu);
+  // `child`, which has never asked for a vCPU, was made by `parent` and queues right behind it.
+  void Inherit(const VcpuClient& parent, VcpuClient* child);
   // `client` should stop waiting (ShouldStopWaiting has become true), if it waits at all.
   void StopWaiting(VcpuClient* client);
   // The slice of a vCPU that has just been acquired begins now.
   void StartSlice(PooledVcpu* vcpu);
   // Does anybody wait? One load.
   bool Contended() const { return waiting_.load(std::memory_order_relaxed) != 0; }
-  bool SliceUsedUp(const PooledVcpu* vcpu) const;
   // Waits for a thief that is saving the client's state.
   void Synchronize();
 
@@ -89,6 +109,7 @@ class VcpuPool {
     std::unique_ptr<PooledVcpu> vcpu;
     VcpuClient* client = nullptr;  // null = free
     VcpuClient* last_client = nullptr;
+    int64_t asked_ns = 0;  // when the client was asked to yield; 0 = not
   };
   struct Waiter {
     VcpuClient* client;
@@ -99,8 +120,12 @@ class VcpuPool {
   Slot* FindFree(VcpuClient* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Result<Slot*> Grow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   PooledVcpu* Lend(Slot* slot, VcpuClient* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Takes a vCPU from somebody or asks for one.
-  Slot* Reclaim() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Takes a vCPU from somebody for `client`, who is the first, or asks for some.
+  Slot* Reclaim(const VcpuClient& client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool MustMakeRoom(const Slot& slot, const VcpuClient& client, int64_t now) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Brings share_ of a client that is about to wait up to date.
+  void Charge(VcpuClient* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   Result<PooledVcpu*> Wait(VcpuClient* client) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const unsigned max_vcpus_;
@@ -109,7 +134,9 @@ class VcpuPool {
   std::atomic<uint64_t> handovers_{0};
   absl::Mutex mu_;
   std::vector<std::unique_ptr<Slot>> slots_ ABSL_GUARDED_BY(mu_);  // by vCPU index
-  std::deque<Waiter*> waiters_ ABSL_GUARDED_BY(mu_);
+  std::deque<Waiter*> waiters_ ABSL_GUARDED_BY(mu_);               // by share_, then by arrival
+  uint64_t period_ ABSL_GUARDED_BY(mu_) = 1;  // counts how often the queue began
+  int64_t floor_ ABSL_GUARDED_BY(mu_) = 0;    // the largest share_ that got a vCPU
 };
 
 }  // namespace ringfence::kvm

@@ -1,8 +1,10 @@
 #include "platform/kvm/vcpu_pool.h"
 
+#include <array>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -20,8 +22,15 @@ class FakeClient : public VcpuClient {
   bool IsReleased() const override { return released; }
   void AskToYield() override { asked = true; }
   bool ShouldStopWaiting() const override { return stop; }
+  // The pool asks when the client queues.
+  int64_t CpuNanos() const override {
+    if (on_queue) on_queue();
+    return cpu_ns;
+  }
 
   std::atomic<bool> using_it{false}, released{false}, asked{false}, stop{false}, lost{false};
+  std::atomic<int64_t> cpu_ns{0};
+  std::function<void()> on_queue;
 };
 
 VcpuPool MakePool(unsigned max) {
@@ -43,7 +52,7 @@ TEST_CASE("vCPUs are made when needed and reused, the same client's first") {
   CHECK(MUST(pool.Acquire(&a)) == first);  // one is free
 }
 
-TEST_CASE("a released vCPU is taken at once, a held one after its slice") {
+TEST_CASE("a released vCPU is taken at once, a held one when its client seems stuck") {
   VcpuPool pool = MakePool(1);
   FakeClient a, b;
   PooledVcpu* vcpu = MUST(pool.Acquire(&a));  // there is room
@@ -53,7 +62,9 @@ TEST_CASE("a released vCPU is taken at once, a held one after its slice") {
   const auto start = std::chrono::steady_clock::now();
   CHECK(MUST(pool.Acquire(&a)) == vcpu);  // b is not using it
   CHECK(b.lost);
-  CHECK(std::chrono::steady_clock::now() - start >= std::chrono::milliseconds(2));
+  CHECK(std::chrono::steady_clock::now() - start >=
+        std::chrono::milliseconds(VcpuPool::kStuckMillis / 2));
+  CHECK(b.asked);
   CHECK(pool.handovers() == 2);
 }
 
@@ -80,6 +91,79 @@ TEST_CASE("a running client is asked to yield, waiters are served in order") {
   for (std::thread& t : threads) t.join();
   CHECK(order == std::vector<int>{0, 1, 2});
   CHECK_FALSE(pool.Contended());
+}
+
+constexpr int64_t kMillisecond = 1'000'000;
+
+// One vCPU and twenty clients that take it again and again for a whole slice each.
+class Bomb {
+ public:
+  explicit Bomb(VcpuPool* pool) : pool_(pool) {
+    for (FakeClient& client : clients_) {
+      client.using_it = true;
+      threads_.emplace_back([this, &client] {
+        while (!stop_) {
+          PooledVcpu* vcpu = MUST(pool_->Acquire(&client));  // it waits
+          client.cpu_ns += VcpuPool::kSliceMillis * kMillisecond;
+          ++turns_;
+          pool_->Yield(&client, vcpu);
+        }
+      });
+    }
+    while (turns_ < 100) std::this_thread::yield();
+  }
+  ~Bomb() {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
+  // Turns that others had while `client` queued for its own.
+  int TurnsBefore(FakeClient* client) {
+    int before = turns_;
+    client->on_queue = [&] { before = turns_; };
+    PooledVcpu* vcpu = MUST(pool_->Acquire(client));  // it waits
+    const int turns = turns_ - before;                // nobody has another while we have the vCPU
+    client->cpu_ns += kMillisecond / 10;
+    pool_->Yield(client, vcpu);
+    return turns;
+  }
+  const std::array<FakeClient, 20>& processes() const { return clients_; }
+
+ private:
+  VcpuPool* const pool_;
+  std::atomic<bool> stop_{false};
+  std::atomic<int> turns_{0};
+  std::array<FakeClient, 20> clients_;
+  std::vector<std::thread> threads_;
+};
+
+TEST_CASE("fork_bomb_starves_its_own_sandbox: who uses little comes first") {
+  VcpuPool pool = MakePool(1);
+  Bomb bomb(&pool);
+  FakeClient shell;
+  shell.using_it = true;
+  bomb.TurnsBefore(&shell);  // a stranger's first turn
+  for (int turn = 0; turn < 10; ++turn) CHECK(bomb.TurnsBefore(&shell) <= 4);
+}
+
+TEST_CASE("fork_bomb_starves_its_own_sandbox: children are served as their parents are") {
+  VcpuPool pool = MakePool(1);
+  Bomb bomb(&pool);
+  FakeClient shell;
+  shell.using_it = true;
+  bomb.TurnsBefore(&shell);
+  const auto child_of = [&](const VcpuClient& parent) {
+    FakeClient child;
+    child.using_it = true;
+    pool.Inherit(parent, &child);
+    return bomb.TurnsBefore(&child);
+  };
+  int shells = 0, bombs = 0;
+  for (const FakeClient& process : bomb.processes()) {
+    shells += child_of(shell);
+    bombs += child_of(process);
+  }
+  CHECK(shells <= 5 * 20);
+  CHECK(bombs > 2 * shells);
 }
 
 TEST_CASE("an interrupt ends the wait") {

@@ -36,6 +36,7 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
   Init child;
   child.kernel = kernel_;
   child.context = TRY(kernel_->platform().NewContext());
+  child.context->DescendFrom(*context_);
   child.mm = (flags & kCloneVm) != 0 ? mm_ : TRY(mm_->Fork());
   child.fds = (flags & kCloneFiles) != 0 ? fds_ : fds_->Clone();
   child.fs = (flags & kCloneFs) != 0 ? fs_ : fs_->Clone();
@@ -47,7 +48,6 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
     // Fair policies stay.
     child.settings.nice = std::max(child.settings.nice, 0);
   }
-  child.mask = signal_mask();
   // The alternative stack of another task in the same memory is not ours to run on.
   if ((flags & (kCloneVm | kCloneVfork)) != kCloneVm) child.alt_stack = alt_stack_;
   if ((flags & kCloneVm) == 0) child.rseq = rseq_;
@@ -58,7 +58,6 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
   context_->SaveFpu(child.fpu.get());
   if ((flags & kCloneChildClearTid) != 0) child.clear_child_tid = args.child_tid;
   if ((flags & kCloneChildSetTid) != 0) child.set_child_tid = args.child_tid;
-  if ((flags & kCloneVfork) != 0) child.vfork_done = std::make_shared<VforkCompletion>();
   return child;
 }
 
@@ -94,6 +93,7 @@ void Task::AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const Clo
   child.dumpable.store(group_->dumpable.load());
   child.oom_score_adj.store(group_->oom_score_adj.load());
   child.file_size_limit.store(group_->file_size_limit.load());
+  child.has_cpu_limit.store(group_->has_cpu_limit.load());
   child.membarrier_registered.store(group_->membarrier_registered.load());
   child.membarrier_rseq_registered.store(group_->membarrier_rseq_registered.load());
   kernel_->groups_[child.tgid_] = child.shared_from_this();
@@ -108,6 +108,7 @@ Result<TaskRef> Task::RegisterChild(Init init, const CloneArgs& args) {
   }
   TRY(CheckTaskLimitLocked());
   init.tid = TRY(kernel_->AllocateTidLocked());
+  init.mask = mask_;
   init.group = thread ? group_ : std::make_shared<ThreadGroup>(kernel_, init.tid);
   const ThreadGroupRef group = init.group;
   auto child = std::make_shared<Task>(std::move(init));
@@ -118,11 +119,11 @@ Result<TaskRef> Task::RegisterChild(Init init, const CloneArgs& args) {
   return child;
 }
 
-Result<int32_t> Task::Clone(const CloneArgs& args) {
-  TRY(CheckFlags(args.flags, *creds()));
-  if (!kernel_->HasRoom()) return Errno::kAGAIN;
+// A child that is registered and whose thread runs; the caller has taken a place for it.
+Result<TaskRef> Task::StartChild(const CloneArgs& args,
+                                 std::shared_ptr<VforkCompletion> vfork_done) {
   Init init = TRY(PrepareChild(args));
-  const std::shared_ptr<VforkCompletion> vfork_done = init.vfork_done;
+  init.vfork_done = std::move(vfork_done);
   const TaskRef child = TRY(RegisterChild(std::move(init), args));
   const int32_t number = child->tid();
   if (args.process != nullptr) *args.process = child->group_ref();
@@ -134,13 +135,27 @@ Result<int32_t> Task::Clone(const CloneArgs& args) {
     kernel_->Unregister(child);
     return started.error();
   }
-  const RLimit cpu = group_->GetLimit(Resource::kCpu);
-  if (cpu.cur != kRlimInfinity && (args.flags & kCloneThread) == 0) {
-    child->group().timers().WatchCpuLimit(cpu.cur, cpu.max);
+  return child;
+}
+
+Result<int32_t> Task::Clone(const CloneArgs& args) {
+  TRY(CheckFlags(args.flags, *creds()));
+  if (!kernel_->TakePlace()) return Errno::kAGAIN;
+  // The child may be gone before this thread goes on.
+  std::shared_ptr<VforkCompletion> vfork_done;
+  if ((args.flags & kCloneVfork) != 0) vfork_done = std::make_shared<VforkCompletion>();
+  const Result<TaskRef> child = StartChild(args, vfork_done);
+  if (!child.ok()) {
+    kernel_->ReturnPlace();
+    return child.error();
+  }
+  if (group_->has_cpu_limit.load() && (args.flags & kCloneThread) == 0) {
+    const RLimit cpu = group_->GetLimit(Resource::kCpu);
+    (*child)->group().timers().WatchCpuLimit(cpu.cur, cpu.max);
   }
   kernel_->forks_.fetch_add(1, std::memory_order_relaxed);
   if (vfork_done != nullptr) AwaitVfork(*vfork_done);
-  return number;
+  return (*child)->tid();
 }
 
 // Until the child has run execve or exited, or this task is killed.

@@ -143,8 +143,10 @@ Result<TaskRef> Kernel::LaunchInit(Program program, const InitArgs& args) {
   init.comm = program.image.comm;
   const TaskRef task = std::make_shared<Task>(std::move(init));
   RegisterInit(task, args);
-  const Result<void> started = StartThread(task);
+  const bool has_place = TakePlace();
+  const Result<void> started = has_place ? StartThread(task) : Errno::kAGAIN;
   if (!started.ok()) {
+    if (has_place) ReturnPlace();
     Unregister(task);
     return started.error();
   }
@@ -158,6 +160,7 @@ void Kernel::RegisterInit(const TaskRef& task, const InitArgs& args) {
   ThreadGroup& group = task->group();
   group.limits_ = args.limits;
   group.file_size_limit.store(args.limits.Get(Resource::kFsize).cur);
+  group.has_cpu_limit.store(args.limits.Get(Resource::kCpu).cur != kRlimInfinity);
   group.actions_ = std::make_shared<SignalActions>();
   group.immune_ = options_.protect_init;
   group.execed_ = true;
@@ -249,16 +252,16 @@ Result<void> Kernel::CheckLimitAccess(Task& caller, const ThreadGroup& target) c
 
 // --- host threads ---
 
-bool Kernel::HasRoom() {
-  absl::MutexLock lock(&threads_mutex_);
-  return live_threads_ < options_.max_tasks;
+bool Kernel::TakePlace() {
+  if (places_taken_.fetch_add(1, std::memory_order_relaxed) < options_.max_tasks) return true;
+  ReturnPlace();
+  return false;
 }
 
 Result<void> Kernel::StartThread(const TaskRef& task) {
   constexpr size_t kStackBytes = size_t{1} << 20;
   {
     absl::MutexLock lock(&threads_mutex_);
-    if (live_threads_ >= options_.max_tasks) return Errno::kAGAIN;
     ++live_threads_;
   }
   pthread_attr_t attributes;
@@ -291,6 +294,7 @@ void Kernel::ThreadEnded() {
   {
     absl::MutexLock lock(&threads_mutex_);
     previous = std::exchange(ended_thread_, pthread_self());
+    ReturnPlace();
     --live_threads_;
   }
   if (previous.has_value()) pthread_join(*previous, nullptr);

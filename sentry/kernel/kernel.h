@@ -145,8 +145,12 @@ class Kernel {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   Result<TaskRef> LaunchInit(Program program, const InitArgs& args);
   void RegisterInit(const TaskRef& task, const InitArgs& args);
-  bool HasRoom();  // for another task; StartThread has the last word
-  // Starts the host thread of a registered task. EAGAIN.
+  // One of the max_tasks places, false: none is left. First of all when a task is made, and without
+  // a lock: at the limit a fork bomb must not cost more than its system calls. A task whose thread
+  // has started keeps its place until the thread ends.
+  bool TakePlace();
+  void ReturnPlace() { places_taken_.fetch_sub(1, std::memory_order_relaxed); }
+  // Starts the host thread of a registered task that has a place. EAGAIN.
   Result<void> StartThread(const TaskRef& task);
   static void* ThreadEntry(void* start);
   void ThreadEnded();
@@ -160,6 +164,7 @@ class Kernel {
   FutexManager futexes_;
   TimerQueue timers_;
   std::atomic<uint64_t> forks_{0};
+  std::atomic<uint32_t> places_taken_{0};
   std::atomic<uint32_t> fatal_reports_{0};  // lines logged about fatal faults
 
   mutable absl::Mutex uts_mutex_;

@@ -313,6 +313,7 @@ class Task final : public platform::SyscallService,
   // clone.cc
   Result<Init> PrepareChild(const CloneArgs& args);
   Result<TaskRef> RegisterChild(Init init, const CloneArgs& args);
+  Result<TaskRef> StartChild(const CloneArgs& args, std::shared_ptr<VforkCompletion> vfork_done);
   void AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const CloneArgs& args)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   Result<void> CheckTaskLimitLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);

@@ -162,7 +162,10 @@ Result<RLimit> ThreadGroup::SetLimit(const Credentials& creds, Resource r, const
   }
   if (mm != nullptr) mm->SetLimits(memory);
   if (r == Resource::kFsize) file_size_limit.store(limit.cur);
-  if (r == Resource::kCpu) timers_.WatchCpuLimit(limit.cur, limit.max);
+  if (r == Resource::kCpu) {
+    has_cpu_limit.store(limit.cur != kRlimInfinity);
+    timers_.WatchCpuLimit(limit.cur, limit.max);
+  }
   return old;
 }
 

@@ -98,6 +98,7 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
 
   // RLIMIT_FSIZE again, for every call's context.
   std::atomic<uint64_t> file_size_limit{kRlimInfinity};
+  std::atomic<bool> has_cpu_limit{false};  // RLIMIT_CPU is not infinite
 
   ProcessTimers& timers() { return timers_; }
   CpuNumbers& cpu_numbers() { return cpu_numbers_; }

@@ -1,0 +1,4 @@
+# shell: /bin/bash
+# part: long
+# timeout: 300
+find /usr -type f | wc -l
