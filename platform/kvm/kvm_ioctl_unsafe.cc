@@ -215,6 +215,11 @@ Result<void> VmFd::AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool 
   return IoctlResult(fd_.get(), KVM_SET_USER_MEMORY_REGION, &region);
 }
 
+Result<void> VmFd::SetShadowTables(uint64_t count) {
+  const int result = Ioctl(fd_.get(), KVM_SET_NR_MMU_PAGES, static_cast<long>(count));
+  return result == 0 ? Ok() : Result<void>(LastHostErrno());
+}
+
 Result<void> VmFd::ForgetTables() {
   alignas(kPageSize) static std::byte page[kPageSize];
   absl::MutexLock lock(&forget_mutex_);

@@ -74,6 +74,10 @@ class VmFd : public platform::SlotSink {
   Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) override;
   // Shadow paging, until SetShadowPaging says otherwise: before guests run.
   void SetShadowPaging(bool shadow) { shadow_paging_ = shadow; }
+  // How many page tables the shadow may have (KVM_SET_NR_MMU_PAGES), 4 KiB of host memory each. KVM
+  // itself derives 2% from the memory slots of the moment, which grow here: it then spends its time
+  // rebuilding the tables of a few hundred processes.
+  Result<void> SetShadowTables(uint64_t count);
   bool RemembersTables() const override { return shadow_paging_; }
   // Deleting a memory slot makes KVM drop all shadow page tables (KVM_X86_QUIRK_SLOT_ZAP_ALL, which
   // is on unless it is switched off): a slot of one page below guest memory comes and goes.
