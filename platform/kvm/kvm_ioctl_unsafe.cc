@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "platform/kvm/request_numbers.h"
 
 namespace ringfence::kvm {
 namespace {
@@ -50,24 +51,17 @@ Result<void> IoctlResult(int fd, unsigned long request, const void* arg) {
   return Ok();
 }
 
-// <linux/kvm.h> declares flexible arrays with an empty struct in front, which has a size in C++:
-// struct kvm_cpuid2, kvm_msrs and kvm_xsave come out too large there, and with them the request
-// numbers. These have the layout and the numbers of C.
+// The structures of <linux/kvm.h> with the layout of C: see request_numbers.h.
 template <typename Entry, size_t kCount>
 struct Counted {
   uint32_t count;
   uint32_t padding;
   Entry entries[kCount];
 };
-constexpr size_t kCountedHeader = 8;
-constexpr unsigned long kSetCpuid2 = _IOC(_IOC_WRITE, KVMIO, 0x90, kCountedHeader);
-constexpr unsigned long kSetMsrs = _IOC(_IOC_WRITE, KVMIO, 0x89, kCountedHeader);
 
 struct alignas(64) Xsave {
-  std::byte region[4096];
+  std::byte region[kXsaveBytes];
 };
-constexpr unsigned long kGetXsave = _IOR(KVMIO, 0xa4, Xsave);
-constexpr unsigned long kSetXsave = _IOW(KVMIO, 0xa5, Xsave);
 
 absl::Status SystemError(const char* what, int error = errno) {
   std::string text = absl::StrCat(what, ": ", std::strerror(error));

@@ -119,7 +119,7 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   platform::GuestMemory::Options memory_options;
   memory_options.max_anonymous_bytes = options.guest_memory_bytes;
   memory_options.max_file_bytes = options.file_window_bytes;
-  if (HostNeedsSmallEntries()) {
+  if (options.small_entries.has_value() ? *options.small_entries : kvm::HostNeedsSmallEntries()) {
     memory_options.huge_guest_entries = false;
     Log(kWarning,
         "this kernel's shadow paging may lose split 2 MiB entries (CVE-2026-53359): using "
@@ -219,6 +219,8 @@ namespace ringfence::platform {
 absl::StatusOr<std::unique_ptr<Platform>> CreateKvmPlatform(const KvmOptions& options) {
   return kvm::KvmPlatform::Create(options);
 }
+
+bool HostNeedsSmallEntries() { return kvm::HostNeedsSmallEntries(); }
 
 int KickSignal() { return kvm::KickSignalNumber(); }
 

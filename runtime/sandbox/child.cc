@@ -22,6 +22,7 @@ namespace ringfence::runtime {
 namespace {
 
 constexpr std::string_view kConfined = "confined";
+constexpr std::string_view kReportsCalls = "reports-calls";
 
 // gRPC would write its complaints among the program's own output.
 char kQuietGrpc[] = "GRPC_VERBOSITY=NONE";
@@ -104,6 +105,7 @@ absl::StatusOr<int> ParseNumber(std::string_view text) {
 absl::StatusOr<pid_t> SpawnSelf(const ChildOptions& options) {
   std::vector<std::string> args = {"ringfence", std::string(options.role)};
   if (options.own_namespaces) args.emplace_back(kConfined);
+  if (options.reports_calls) args.emplace_back(kReportsCalls);
   for (const InheritedFd& inherited : options.fds) {
     args.push_back(absl::StrCat(inherited.name, "=", inherited.fd));
   }
@@ -134,8 +136,8 @@ absl::StatusOr<pid_t> SpawnSelf(const ChildOptions& options) {
 absl::StatusOr<ChildArguments> ChildArguments::Parse(const std::vector<std::string_view>& args) {
   ChildArguments parsed;
   for (const std::string_view arg : args) {
-    if (arg == kConfined) {
-      parsed.confined_ = true;
+    if (arg == kConfined || arg == kReportsCalls) {
+      (arg == kConfined ? parsed.confined_ : parsed.reports_calls_) = true;
       continue;
     }
     const size_t equals = arg.find('=');

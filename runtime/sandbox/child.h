@@ -33,6 +33,8 @@ struct ChildOptions {
   // own, with `capabilities` there and no id mapped: see WriteIdMaps. It knows by confined().
   bool own_namespaces = false;
   std::vector<int> capabilities = {};
+  // The child is to report calls that its filter does not allow: reports_calls().
+  bool reports_calls = false;
 };
 
 // Starts the program again in a session of its own, with default signal handling, no signal blocked
@@ -46,6 +48,7 @@ class ChildArguments {
   static absl::StatusOr<ChildArguments> Parse(const std::vector<std::string_view>& args);
 
   bool confined() const { return confined_; }
+  bool reports_calls() const { return reports_calls_; }
   // All of them, whether taken or not.
   const std::vector<int>& fds() const { return all_; }
   // Ownership of the descriptor `name`; none if there was none or it was taken before.
@@ -53,6 +56,7 @@ class ChildArguments {
 
  private:
   bool confined_ = false;
+  bool reports_calls_ = false;
   std::vector<int> all_;
   std::map<std::string, int> fds_;  // not taken yet
 };

@@ -14,6 +14,8 @@
 #include "gofer/jail/jail.h"
 #include "gofer/server/server.h"
 #include "gofer/server/tree.h"
+#include "runtime/confine/calls.h"
+#include "runtime/confine/filter.h"
 #include "runtime/control/wire.h"
 #include "runtime/sandbox/confine.h"
 #include "runtime/sandbox/supervisor.h"
@@ -33,6 +35,7 @@ size_t NodeDescriptors(uint64_t limit) {
 
 absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments,
                                                      ControlSocket* control) {
+  WarmUpLibraries();
   UniqueFd root = arguments->Take("root"), self_fd;
   const absl::Status confined =
       ConfineGofer(*arguments, control, {{&root, gofer::TreeAccess::kRead}}, &self_fd);
@@ -46,6 +49,12 @@ absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments,
   auto tree = gofer::Tree::Make(std::move(exports), limits, std::move(self_fd));
   if (!tree.ok()) {
     return absl::ErrnoToStatus(static_cast<int>(tree.error()), "cannot serve the root");
+  }
+  if (arguments->confined()) {
+    const absl::Status filtered = FilterCalls(
+        {.process = kGoferRole, .calls = GoferCalls(), .report = arguments->reports_calls()},
+        control);
+    if (!filtered.ok()) return filtered;
   }
   return gofer::Server::Start(std::move(*tree), arguments->Take("rpc"), arguments->Take("fds"));
 }

@@ -163,6 +163,7 @@ absl::StatusOr<Child> Start(ChildOptions options, const IdMaps& maps) {
 
 struct Confinement {
   bool wanted;
+  bool reports_calls;
   Caller caller;
 };
 
@@ -173,7 +174,8 @@ absl::StatusOr<Child> StartGofer(const Plumbing& p, const Confinement& confineme
        .fds = {{"root", p.root.get()}, {"rpc", p.gofer_rpc.get()}, {"fds", p.gofer_fds.get()}},
        .standard_streams = {none, none, none},
        .own_namespaces = confinement.wanted,
-       .capabilities = GoferStartCapabilities(confinement.caller.may_map_any)},
+       .capabilities = GoferStartCapabilities(confinement.caller.may_map_any),
+       .reports_calls = confinement.reports_calls},
       GoferIdMaps(confinement.caller));
 }
 
@@ -185,7 +187,8 @@ absl::StatusOr<Child> StartSentry(const Plumbing& p, const Confinement& confinem
                                   {"rpc", p.sentry_rpc.get()},
                                   {"fds", p.sentry_fds.get()}},
                           .own_namespaces = confinement.wanted,
-                          .capabilities = SentryStartCapabilities()};
+                          .capabilities = SentryStartCapabilities(),
+                          .reports_calls = confinement.reports_calls};
   for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; ++stream) {
     if ((closed_streams >> stream & 1) != 0) options.standard_streams[stream] = p.inert.get();
   }
@@ -214,6 +217,7 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
   absl::StatusOr<Caller> caller = ReadCaller();
   if (!caller.ok()) return Fail(caller.status());
   const Confinement confinement = {.wanted = !command.debug_unconfined,
+                                   .reports_calls = command.debug_log.has_value(),
                                    .caller = *std::move(caller)};
   if (command.debug_unconfined) Say(kUnconfinedWarning);
   // The sentry first: it has more to do before it needs the gofer.

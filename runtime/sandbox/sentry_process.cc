@@ -20,6 +20,8 @@
 #include "absl/status/statusor.h"
 #include "gofer/client/grpc_client.h"
 #include "platform/kvm/kvm_platform.h"
+#include "runtime/confine/calls.h"
+#include "runtime/confine/filter.h"
 #include "runtime/control/wire.h"
 #include "runtime/sandbox/confine.h"
 #include "runtime/sandbox/spec.h"
@@ -105,6 +107,8 @@ class SentryProcess {
   bool Start(Failure* failure) {
     // The program's broken pipes are EPIPE for us and SIGPIPE for it alone.
     signal(SIGPIPE, SIG_IGN);
+    WarmUpLibraries();
+    small_entries_ = platform::HostNeedsSmallEntries();
     const absl::Status confined = ConfineSentry(arguments_, &control_);
     if (!confined.ok()) return Fail(failure, HostFailure(confined));
     const UniqueFd spec_fd = arguments_.Take("spec");
@@ -130,6 +134,7 @@ class SentryProcess {
     platform::KvmOptions options;
     options.exitless = spec.exitless;
     options.kvm_fd = kvm.get();
+    options.small_entries = small_entries_;
     memory_bytes_ = options.guest_memory_bytes;
     auto made = platform::CreateKvmPlatform(options);
     if (!made.ok()) return made.status();
@@ -184,6 +189,13 @@ class SentryProcess {
       (void)control_.TrySend({.kind = MessageKind::kStopped, .text = {}});
     };
     config.log = log;
+    // Before the first byte of a file that others made is looked at.
+    if (arguments_.confined()) {
+      const absl::Status filtered = FilterCalls(
+          {.process = kSentryRole, .calls = SentryCalls(), .report = arguments_.reports_calls()},
+          &control_);
+      if (!filtered.ok()) return filtered;
+    }
     auto booted = sentry::Boot(std::move(config));
     if (!booted.ok()) return booted.status();
     sandbox_ = std::move(*booted);
@@ -229,6 +241,7 @@ class SentryProcess {
   std::unique_ptr<platform::Platform> platform_;
   std::unique_ptr<gofer::Client> gofer_;
   std::unique_ptr<sentry::Sandbox> sandbox_;
+  bool small_entries_ = false;
   uint64_t memory_bytes_ = 0;
   UniqueFd stats_;
 };

@@ -53,6 +53,9 @@ int KillAndReap(pid_t* pid) {
 }
 
 std::string Describe(int wait_status) {
+  if (WIFSIGNALED(wait_status) && WTERMSIG(wait_status) == SIGSYS) {
+    return "was killed since it made a forbidden system call (--debug-log FILE tells which)";
+  }
   if (WIFSIGNALED(wait_status)) {
     const int signal = WTERMSIG(wait_status);
     return absl::StrCat("was killed by signal ", signal, " (", strsignal(signal), ")");
