@@ -1,6 +1,7 @@
 #include "runtime/confine/filter.h"
 
 #include <grpc/support/cpu.h>
+#include <malloc.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 
 #include "absl/base/internal/sysinfo.h"
 #include "absl/strings/str_cat.h"
+#include "platform/base/host_cpus.h"
 #include "platform/seccomp/filter.h"
 #include "runtime/confine/call_arguments.h"
 
@@ -54,8 +56,13 @@ absl::Status CatchReports(std::string_view process, ControlSocket* control) {
 
 void WarmUpLibraries() {
   // Each keeps what it has read. absl asks in the slow path of its locks.
+  (void)OnlineHostCpus();
   (void)gpr_cpu_num_cores();
   (void)absl::base_internal::NumCPUs();
+  (void)absl::base_internal::NominalCPUFrequency();
+  // glibc counts CPUs when it has many arenas already, and decides for this many then.
+  constexpr int kArenasPerCpu = 8;
+  mallopt(M_ARENA_MAX, kArenasPerCpu * OnlineHostCpus());
 }
 
 absl::Status FilterCalls(const FilterOptions& options, ControlSocket* control) {

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <limits>
-#include <thread>
+
+#include "platform/base/host_cpus.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -12,11 +13,6 @@ constexpr int64_t kMinSampleNs = 1'000'000;
 int64_t SaturatingAdd(int64_t a, int64_t b) {
   int64_t sum;
   return __builtin_add_overflow(a, b, &sum) ? std::numeric_limits<int64_t>::max() : sum;
-}
-
-int64_t HostCores() {
-  static const int64_t cores = std::max(1u, std::thread::hardware_concurrency());
-  return cores;
 }
 
 TimerValue Describe(const Timer::Setting& setting) {
@@ -81,7 +77,7 @@ TimerValue ClockTimer::SetCpu(bool absolute, const TimerValue& value) {
 }
 
 void ClockTimer::ArmSample(int64_t left) {
-  timer_.Arm({Deadline::After(std::max(left / HostCores(), kMinSampleNs)), 0});
+  timer_.Arm({Deadline::After(std::max(left / OnlineHostCpus(), kMinSampleNs)), 0});
 }
 
 void ClockTimer::Sample() {

@@ -93,6 +93,8 @@ constexpr seccomp::Rule kCalls[] = {
     Allow(SYS_rseq, "glibc: a new thread"),
     Allow(SYS_gettid, "who is this thread: absl's locks"),
     Allow(SYS_getpid, "who is this process: abort(3)"),
+    Allow(SYS_sched_getparam, "absl's locks: the priority of who waits"),
+    Allow(SYS_sched_getscheduler, "absl's locks: the priority of who waits"),
     Allow(SYS_sched_getaffinity, "how many CPUs there are: glibc's allocator and gRPC"),
     Allow(SYS_uname, "gRPC: what the kernel can"),
     AllowIf(SYS_prctl, Is(0, PR_SET_NAME), "names of threads, for ps(1) on the host"),

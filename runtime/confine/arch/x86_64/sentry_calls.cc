@@ -79,6 +79,9 @@ constexpr seccomp::Rule kCalls[] = {
     AllowIf(SYS_fcntl, Is(1, F_GETFL), "is a descriptor for reading or writing; gRPC"),
     AllowIf(SYS_fcntl, Is(1, F_SETFL), "gRPC: its socket does not block"),
     AllowIf(SYS_fcntl, Is(1, F_DUPFD_CLOEXEC), "standard streams that are one open file"),
+    Refuse(SYS_openat, EACCES,
+           "glibc looks up kernel settings when it needs them (shrinking a heap): not here, it "
+           "does without"),
     Allow(SYS_close, "descriptors that are no longer used"),
 
     // Sockets to the gofer and the CLI, made by the CLI. None can be made here, or connected.
@@ -108,9 +111,12 @@ constexpr seccomp::Rule kCalls[] = {
     Allow(SYS_rseq, "glibc: a new thread"),
     Allow(SYS_gettid, "who is this thread: absl's locks; kicks"),
     Allow(SYS_getpid, "who is this process: kicks"),
+    Allow(SYS_sched_getparam, "absl's locks: the priority of who waits"),
+    Allow(SYS_sched_getscheduler, "absl's locks: the priority of who waits"),
     Allow(SYS_sched_getaffinity, "how many CPUs there are: glibc's allocator and gRPC"),
     Allow(SYS_getrusage, "CPU time of the program's tasks"),
     AllowIf(SYS_prctl, Is(0, PR_SET_NAME), "names of threads, for ps(1) on the host"),
+    Allow(SYS_uname, "uname(2) of the program tells the version of this kernel"),
     Allow(SYS_exit, "a thread ends"),
     Allow(SYS_exit_group, "the sandbox ends"),
 
