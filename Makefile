@@ -47,8 +47,9 @@ lab-x86: build
 	@test/lab/run-x86
 
 docs: deps
-	$(BAZEL) build //sentry/syscalls:compatibility_page
+	$(BAZEL) build //sentry/syscalls:compatibility_page //runtime/confine:confinement_page
 	bazel-bin/sentry/syscalls/compatibility_page > docs/syscalls.md
+	bazel-bin/runtime/confine/confinement_page > docs/confinement_calls.md
 
 clean:
 	rm -rf out

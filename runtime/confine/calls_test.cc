@@ -7,13 +7,16 @@
 
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <fstream>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "platform/seccomp/arch/audit_arch.h"
 #include "platform/seccomp/filter.h"
 #include "platform/seccomp/testing_filter.h"
 #include "runtime/confine/arch/x86_64/thread_flags.h"
+#include "runtime/confine/calls_page.h"
 
 namespace ringfence::runtime {
 namespace {
@@ -152,6 +155,13 @@ TEST_CASE("both: no process by clone, no code in memory, no signals to others") 
     CHECK(Verdict(rules, SYS_tgkill, {kOwnPid, 7, SIGKILL}) == SECCOMP_RET_ALLOW);
     CHECK(Verdict(rules, SYS_tgkill, {2, 2, SIGKILL}) == SECCOMP_RET_KILL_PROCESS);
   }
+}
+
+TEST_CASE("docs/confinement_calls.md is the tables") {
+  std::ifstream file("docs/confinement_calls.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  CHECK(page.str() == CallsPage());  // make docs
 }
 
 TEST_CASE("each line has a reason of its own line") {

@@ -1,8 +1,10 @@
 #include "runtime/sandbox/launch.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -51,15 +53,21 @@ std::string CallersDirectory() {
   return getcwd(path, sizeof(path)) != nullptr && path[0] == '/' ? path : "/";
 }
 
+constexpr char kKvm[] = "/dev/kvm";
+
 absl::StatusOr<UniqueFd> OpenKvm() {
-  UniqueFd fd(open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  UniqueFd fd(open(kKvm, O_RDWR | O_CLOEXEC));
   if (fd.valid()) return fd;
   if (errno == ENOENT || errno == ENXIO || errno == ENODEV) {
     return absl::NotFoundError(
         "there is no /dev/kvm: load the kvm module, or enable (nested) virtualisation");
   }
-  return absl::ErrnoToStatus(errno,
-                             "cannot open /dev/kvm (is this user in the group of the device?)");
+  const int error = errno;
+  struct stat device;
+  const group* owner = stat(kKvm, &device) == 0 ? getgrgid(device.st_gid) : nullptr;
+  return absl::ErrnoToStatus(error, absl::StrCat("cannot open /dev/kvm: is this user in the group ",
+                                                 owner != nullptr ? owner->gr_name : "that owns it",
+                                                 "? (as root: usermod -aG; then log in again)"));
 }
 
 // `what` and `path` name a file that the sentry writes to; `mode` is O_APPEND or O_TRUNC.
