@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -89,6 +90,7 @@ constexpr seccomp::Rule kCalls[] = {
     Allow(SYS_recvmsg, "gRPC from the gofer; donated descriptors"),
     Allow(SYS_sendto, "send(2): reports to the CLI"),
     Allow(SYS_recvfrom, "recv(2): signals from the CLI"),
+    AllowIf(SYS_shutdown, Is(1, SHUT_WR), "-t: the last output of the terminal has been sent to the CLI"),
 
     // Waiting.
     Allow(SYS_futex, "locks, and how a task sleeps"),
