@@ -48,6 +48,7 @@ bool Has(ChildArguments* arguments, const std::string& name) {
     pause();
   }
   if (Has(&arguments, "crashes")) abort();
+  if (Has(&arguments, "forbidden")) raise(SIGSYS);  // as seccomp(2) kills
   (void)control.Send({.kind = MessageKind::kStarted, .text = {}});
   if (Has(&arguments, "echo_signal")) {
     (void)control.Send(
@@ -111,6 +112,13 @@ TEST_CASE("a sentry that crashes or is killed") {
   CHECK(outcome.status == kFailureStatus);
   REQUIRE(outcome.said.size() == 1);
   CHECK(Contains(outcome.said[0], "the sentry was killed by signal"));
+}
+
+TEST_CASE("a sentry that made a forbidden system call") {
+  const Outcome outcome = Supervise("forbidden", "");
+  CHECK(outcome.status == kFailureStatus);
+  REQUIRE(outcome.said.size() == 1);
+  CHECK(Contains(outcome.said[0], "the sentry was killed since it made a forbidden system call"));
 }
 
 TEST_CASE("a gofer that fails before the program starts") {
