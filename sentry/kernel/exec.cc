@@ -84,6 +84,7 @@ bool ExecTransaction::AloneOrKilled(Task& task) {
 void ExecTransaction::ReplaceMemory(Task& task, MemoryManagerRef mm) {
   const Rusage old = task.MemoryUsage();
   task.ReleaseMemory();
+  task.kernel_->pi_futexes().OwnerGone(task.tid());
   {
     absl::MutexLock lock(&task.mutex_);
     task.mm_.swap(mm);

@@ -4,7 +4,7 @@
 // address, shared: object and offset) hashes to a bucket. A waiter is registered under the bucket
 // lock after the word has been read again under that lock, so a waker that changes the word first
 // and then calls Wake cannot miss it.
-// Not offered yet: priority inheritance (FUTEX_LOCK_PI and its kin answer ENOSYS).
+// Locks with an owner (FUTEX_LOCK_PI): pi_futex.h.
 #ifndef RINGFENCE_SENTRY_KERNEL_FUTEX_H_
 #define RINGFENCE_SENTRY_KERNEL_FUTEX_H_
 

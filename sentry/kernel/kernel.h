@@ -23,6 +23,7 @@
 #include "platform/api/platform.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kill.h"
+#include "sentry/kernel/pi_futex.h"
 #include "sentry/kernel/syscall_dispatcher.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/thread_group.h"
@@ -84,6 +85,7 @@ class Kernel {
   SyscallDispatcher& dispatcher() const { return *options_.dispatcher; }
   const Options& options() const { return options_; }
   FutexManager& futexes() { return futexes_; }
+  PiFutexes& pi_futexes() { return pi_futexes_; }
   TimerQueue& timers() { return timers_; }
   // The machine's start, which CLOCK_BOOTTIME counts from, by the other clocks: for uptime, the
   // start times of /proc/PID/stat, and btime of /proc/stat.
@@ -162,6 +164,7 @@ class Kernel {
   const int64_t boot_time_ns_;
   const int64_t boot_realtime_ns_;
   FutexManager futexes_;
+  PiFutexes pi_futexes_;
   TimerQueue timers_;
   std::atomic<uint64_t> forks_{0};
   std::atomic<uint32_t> places_taken_{0};

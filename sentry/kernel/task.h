@@ -31,6 +31,7 @@
 #include "sentry/kernel/cpu_numbers.h"
 #include "sentry/kernel/deadline.h"
 #include "sentry/kernel/limits.h"
+#include "sentry/kernel/pi_futex.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/sleeper.h"
 #include "sentry/kernel/tree_mutex.h"
@@ -222,6 +223,7 @@ class Task final : public platform::SyscallService,
   // --- thread state the ABI keeps ---
   void SetClearChildTid(VirtAddr addr) { clear_child_tid_ = addr; }  // own
   void SetRobustList(VirtAddr head);                                 // own
+  FutexState futex_state() const { return futex_state_.load(); }     // any thread
   VirtAddr robust_list() const;                                      // any thread
   void SetParentDeathSignal(SigNo sig);
   SigNo parent_death_signal() const;
@@ -235,7 +237,9 @@ class Task final : public platform::SyscallService,
   // Aborts the critical section, if any, and looks again at the affinity, before the program goes
   // on. Any thread; has happened when RseqRestarted() is true.
   void RestartRseq();
-  bool RseqRestarted() const { return !in_guest_.load() || !rseq_event_.load(); }
+  bool RseqRestarted() const {
+    return !in_guest_.load() || !rseq_event_.load() || cpu_number_.load() < 0;
+  }
 
   // --- Settings; any thread ---
   Settings settings() const;
@@ -355,6 +359,7 @@ class Task final : public platform::SyscallService,
   std::atomic<bool> in_guest_{false};
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> traced_{false};
+  std::atomic<FutexState> futex_state_{FutexState::kOwned};
   std::atomic<bool> rseq_event_{false};  // RestartRseq
   std::atomic<int64_t> cpu_number_{-1};  // of cpu_turn_; -1: none is told
 

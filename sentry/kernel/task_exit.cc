@@ -43,7 +43,10 @@ void Task::ReleaseMemory() {
 void Task::Finish() {
   Rusage memory = MemoryUsage();
   ForgetRseq();
+  futex_state_.store(FutexState::kLeaving);
   ReleaseMemory();
+  futex_state_.store(FutexState::kGone);
+  kernel_->pi_futexes().OwnerGone(tid());
   {
     // Closing files may take long: after the locks.
     MemoryManagerRef mm;

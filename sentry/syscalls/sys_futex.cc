@@ -10,6 +10,8 @@
 namespace ringfence::sentry {
 namespace {
 
+constexpr int kLockPi2 = 13;  // FUTEX_LOCK_PI2
+
 // Interrupted with a timeout: goes on by restart_syscall(2) with the same deadline, or EINTR when
 // a handler runs.
 Result<int64_t> Wait(Task& task, const CallContext& call, const FutexManager::WaitArgs& args) {
@@ -57,6 +59,13 @@ Result<int64_t> WakeOp(SyscallContext& ctx, bool is_private) {
   return int64_t{TRY(ctx.kernel().futexes().WakeOp(ctx.mm(), args))};
 }
 
+// The limit is a time, not a duration.
+Result<int64_t> LockPi(SyscallContext& ctx, bool is_private, bool realtime) {
+  TRY(ctx.RequireBlocking());
+  const Deadline deadline = TRY(WaitDeadline(ctx, FUTEX_LOCK_PI, realtime));
+  return Done(ctx.kernel().pi_futexes().Lock(ctx.task(), ctx.Addr(0), is_private, deadline));
+}
+
 }  // namespace
 
 Result<int64_t> SysFutex(SyscallContext& ctx) {
@@ -65,7 +74,9 @@ Result<int64_t> SysFutex(SyscallContext& ctx) {
       static_cast<int>(op & ~static_cast<uint32_t>(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME));
   const bool is_private = (op & FUTEX_PRIVATE_FLAG) != 0;
   const bool realtime = (op & FUTEX_CLOCK_REALTIME) != 0;
-  if (realtime && command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET) return Errno::kNOSYS;
+  if (realtime && command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET && command != kLockPi2) {
+    return Errno::kNOSYS;
+  }
   switch (command) {
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET: {
@@ -91,6 +102,15 @@ Result<int64_t> SysFutex(SyscallContext& ctx) {
       return Requeue(ctx, is_private, true);
     case FUTEX_WAKE_OP:
       return WakeOp(ctx, is_private);
+    case FUTEX_LOCK_PI:
+      return LockPi(ctx, is_private, true);
+    case kLockPi2:
+      return LockPi(ctx, is_private, realtime);
+    case FUTEX_TRYLOCK_PI:
+      TRY(ctx.RequireBlocking());
+      return Done(ctx.kernel().pi_futexes().TryLock(ctx.task(), ctx.Addr(0), is_private));
+    case FUTEX_UNLOCK_PI:
+      return Done(ctx.kernel().pi_futexes().Unlock(ctx.task(), ctx.Addr(0), is_private));
     default:
       return Errno::kNOSYS;
   }

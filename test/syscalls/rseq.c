@@ -329,6 +329,32 @@ TEST(membarrier_restarts_sections) {
   EXPECT(pthread_join(thread, NULL) == 0);
 }
 
+static volatile int round_begun, round_over;
+
+static void* UnregisterAndSpin(void* unused) {
+  (void)unused;
+  Register(&spinning);
+  round_begun = 1;
+  EXPECT(Rseq(&spinning, sizeof spinning, RSEQ_FLAG_UNREGISTER, SIGNATURE) == 0);
+  while (!round_over) {
+  }
+  return NULL;
+}
+
+TEST(membarrier_meets_a_thread_that_unregisters) {
+  EXPECT(syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0);
+  for (int i = 0; i < 50; i++) {
+    pthread_t thread;
+    round_begun = round_over = 0;
+    EXPECT(pthread_create(&thread, NULL, UnregisterAndSpin, NULL) == 0);
+    while (!round_begun) {
+    }
+    EXPECT(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_RSEQ, 0, 0) == 0);
+    round_over = 1;
+    EXPECT(pthread_join(thread, NULL) == 0);
+  }
+}
+
 static void* volatile bad_section;
 
 // A critical section whose description is broken kills at the next preemption or signal.
