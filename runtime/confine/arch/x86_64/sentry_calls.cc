@@ -3,6 +3,7 @@
 #include <asm/termbits.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/membarrier.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -104,6 +105,7 @@ constexpr seccomp::Rule kCalls[] = {
     Allow(SYS_gettimeofday, "time, where the vDSO does not know it"),
     Allow(SYS_restart_syscall, "the kernel: a wait goes on after this process was stopped"),
     Allow(SYS_sched_yield, "short waits for another thread"),
+    AllowIf(SYS_membarrier, Is(0, MEMBARRIER_CMD_GLOBAL), "membarrier(2) of the program"),
 
     // Threads: one for each task of the program, and a few of the sentry's own.
     AllowIf(SYS_clone, Is(0, kThreadFlags), "threads, never processes"),
