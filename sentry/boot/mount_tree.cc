@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/goferfs/goferfs.h"
+#include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/proc/proc.h"
-#include "sentry/fs/tmpfs/tmpfs.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -87,14 +87,44 @@ absl::Status GoferError(Errno error) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::Make() {
+absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::MakeRoot() const {
   GoferFs::Options gofer;
   // The client outlives us: nothing to delete.
   gofer.client = std::shared_ptr<gofer::Client>(std::shared_ptr<void>(), options_.gofer);
   gofer.chunks = std::make_shared<ChunkCache>(options_.memory);
   const Result<std::shared_ptr<GoferFs>> root = GoferFs::Create(gofer);
   if (!root.ok()) return GoferError(root.error());
-  std::shared_ptr<MountNamespace> tree = MountNamespace::Create(*root, "root", MS_RDONLY);
+  if (options_.root.kind == RootLayers::Upper::kNone) {
+    return MountNamespace::Create(*root, "root", MS_RDONLY);
+  }
+  OverlayFs::Options overlay{
+      .lower = *root, .upper = options_.root.upper, .new_upper = options_.root.upper_is_new};
+  if (options_.root.kind == RootLayers::Upper::kMemory) {
+    overlay.upper = Tmpfs::Create(TmpfsDefaults());
+    overlay.new_upper = true;
+  }
+  const Result<std::shared_ptr<OverlayFs>> both = OverlayFs::Create(overlay);
+  if (!both.ok()) {
+    return absl::UnavailableError(
+        absl::StrCat("no overlay on the root: ", View(ErrnoName(both.error()))));
+  }
+  return MountNamespace::Create(*both, "overlay");
+}
+
+Tmpfs::Options MountTree::TmpfsDefaults() const {
+  Tmpfs::Options options;
+  options.memory = options_.memory;
+  options.devices = options_.devices;
+  // As Linux: half of memory, and an inode for each page of that.
+  options.max_bytes = options_.memory_bytes / 2;
+  options.max_inodes = options.max_bytes / kPageSize;
+  return options;
+}
+
+absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::Make() {
+  absl::StatusOr<std::shared_ptr<MountNamespace>> root = MakeRoot();
+  if (!root.ok()) return root;
+  const std::shared_ptr<MountNamespace>& tree = *root;
   MountAt(*tree, "devtmpfs", "/dev", "", MS_NOSUID);
   MountAt(*tree, "tmpfs", "/dev/shm", "mode=1777", kUsual);
   MountAt(*tree, "devpts", "/dev/pts", "", MS_NOSUID | MS_NOEXEC);
@@ -108,9 +138,11 @@ void MountTree::MountAt(MountNamespace& tree, std::string_view type, std::string
   CallContext ctx;
   ctx.creds = std::make_shared<Credentials>();
   const FsContext fs(tree.root(), tree.root(), 0);
+  const PathBase base{.fs = &fs, .start = nullptr};
   const auto mount = [&]() -> Result<void> {
-    const DentryRef target =
-        TRY(Vfs::Resolve(ctx, PathBase{.fs = &fs, .start = nullptr}, path, {.follow_last = false}));
+    // EEXIST where it is there; what else is wrong shows below.
+    static_cast<void>(Vfs::Mkdir(ctx, base, path, 0755));
+    const DentryRef target = TRY(Vfs::Resolve(ctx, base, path, {.follow_last = false}));
     return tree.Mount(TRY(MakeFileSystem(ctx, type, data)), target, type, flags);
   };
   const Result<void> mounted = mount();
@@ -124,16 +156,13 @@ Result<std::shared_ptr<FileSystem>> MountTree::MakeFileSystem(const CallContext&
                                                               std::string_view data) const {
   if (type == "proc") return MakeProcFs(options_.processes);
   if (type == "devpts" && options_.devpts != nullptr) return options_.devpts;
-  Tmpfs::Options options;
-  options.memory = options_.memory;
-  options.devices = options_.devices;
+  Tmpfs::Options options = TmpfsDefaults();
   options.uid = ctx.creds->fsuid;
   options.gid = ctx.creds->fsgid;
   if (type == "devtmpfs") {
     return std::shared_ptr<FileSystem>(TRY(MakeDevFs(options)));
   }
   if (type != "tmpfs") return Errno::kNODEV;
-  options.max_bytes = options_.memory_bytes / 2;
   while (!data.empty()) {
     const size_t comma = data.find(',');
     const std::string_view option = data.substr(0, comma);

@@ -1,12 +1,12 @@
 // The mount tree of a new sandbox, and the file systems that mount(2) can make.
 //
-//   /         the gofer's tree, read-only
+//   /         the gofer's tree; over it, writable, an upper tree: see RootLayers
 //   /dev      devtmpfs; /dev/shm a tmpfs; /dev/pts devpts
 //   /proc     procfs
 //   /tmp      tmpfs
 //
-// A place that the gofer's tree does not have cannot be mounted on and is left out, with a line in
-// the log.
+// A place that the gofer's tree does not have is made in the upper one; where there is none it cannot
+// be mounted on and is left out, with a line in the log.
 #ifndef RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_
 #define RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_
 
@@ -18,10 +18,24 @@
 #include "gofer/client/client.h"
 #include "platform/mem/guest_memory.h"
 #include "sentry/fs/proc/proc_source.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/vfs/device_registry.h"
 #include "sentry/vfs/vfs.h"
 
 namespace ringfence::sentry {
+
+// What the root directory consists of, besides the gofer's tree, which is never changed.
+struct RootLayers {
+  enum class Upper {
+    kNone,    // the root is read-only
+    kMemory,  // in the sandbox's memory, half of it at most; gone with the sandbox
+    kGiven,   // `upper`
+  };
+  Upper kind = Upper::kMemory;
+  std::shared_ptr<FileSystem> upper;
+  // Nothing was ever written to `upper`: its root is to look like the gofer's.
+  bool upper_is_new = false;
+};
 
 class MountTree {
  public:
@@ -33,6 +47,7 @@ class MountTree {
     std::shared_ptr<FileSystem> devpts;  // null: there is none
     uint64_t memory_bytes;               // a tmpfs may take half of it, as on Linux
     std::function<void(std::string_view)> log;
+    RootLayers root = {};
   };
   explicit MountTree(Options options) : options_(std::move(options)) {}
 
@@ -45,6 +60,8 @@ class MountTree {
                                                      std::string_view data) const;
 
  private:
+  absl::StatusOr<std::shared_ptr<MountNamespace>> MakeRoot() const;
+  Tmpfs::Options TmpfsDefaults() const;
   void MountAt(MountNamespace& tree, std::string_view type, std::string_view path,
                std::string_view data, uint64_t flags) const;
 

@@ -37,7 +37,8 @@ struct Fixture {
                       .processes = &processes,
                       .devpts = devpts,
                       .memory_bytes = kMemory,
-                      .log = [this](std::string_view line) { log.emplace_back(line); }});
+                      .log = [this](std::string_view line) { log.emplace_back(line); },
+                      .root = root});
   }
   // Attributes of the root and of the file system made with mount(2)'s `data`.
   Result<FsAttributes> Make(std::string_view type, std::string_view data,
@@ -52,6 +53,7 @@ struct Fixture {
   EmptySource processes;
   std::shared_ptr<Devpts> devpts = Devpts::Create({});
   MemoryGofer gofer;
+  RootLayers root;
   std::vector<std::string> log;
   CallContext ctx = RootContext();
 };
@@ -64,15 +66,19 @@ std::vector<std::string> Lines(MountNamespace& ns) {
   return lines;
 }
 
-TEST_CASE("a sandbox sees the gofer's tree read-only, and its own /dev, /proc and /tmp") {
+// "/", then what boot mounts below it.
+std::vector<std::string> Expected(const std::string& root) {
+  return {root, "/dev devtmpfs rw,nosuid", "/proc proc rw,nosuid,nodev,noexec",
+          "/tmp tmpfs rw,nosuid,nodev", "/dev/shm tmpfs rw,nosuid,nodev",
+          "/dev/pts devpts rw,nosuid,noexec"};
+}
+
+TEST_CASE("a sandbox sees the gofer's tree below a writable one, and its own /dev, /proc and /tmp") {
   Fixture f;
   for (const char* path : {"/dev", "/proc", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
   const auto ns = f.Tree().Make();
   REQUIRE(ns.ok());
-  CHECK(Lines(**ns) == std::vector<std::string>{
-                           "/ goferfs ro", "/dev devtmpfs rw,nosuid",
-                           "/proc proc rw,nosuid,nodev,noexec", "/tmp tmpfs rw,nosuid,nodev",
-                           "/dev/shm tmpfs rw,nosuid,nodev", "/dev/pts devpts rw,nosuid,noexec"});
+  CHECK(Lines(**ns) == Expected("/ overlay rw"));
   CHECK(f.log.empty());
 
   const FsContext fs((*ns)->root(), (*ns)->root(), 022);
@@ -82,11 +88,65 @@ TEST_CASE("a sandbox sees the gofer's tree read-only, and its own /dev, /proc an
     CHECK(dentry->inode()->GetAttr(f.ctx)->mode == (S_IFDIR | 01777));
     CHECK(Vfs::Mkdir(f.ctx, base, std::string(path) + "/x", 0755).ok());
   }
-  CHECK(ErrorOf(Vfs::Mkdir(f.ctx, base, "/bin/x", 0755)) == Errno::kROFS);
+  CHECK(Vfs::Mkdir(f.ctx, base, "/bin/x", 0755).ok());
   CHECK(Vfs::Open(f.ctx, base, "/dev/null", O_RDWR, 0, 0).ok());
+  const FsAttributes attributes = *(*ns)->root()->inode()->fs()->StatFs(f.ctx);
+  CHECK(attributes.type == 0x794c7630);
+  CHECK(attributes.blocks * attributes.bsize == kMemory / 2);
+  CHECK(attributes.files == kMemory / 2 / 4096);
 }
 
-TEST_CASE("a place that the gofer does not have is left out and logged") {
+TEST_CASE("the root can be read-only") {
+  Fixture f;
+  f.root.kind = RootLayers::Upper::kNone;
+  for (const char* path : {"/dev", "/proc", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
+  const auto ns = f.Tree().Make();
+  REQUIRE(ns.ok());
+  CHECK(Lines(**ns) == Expected("/ goferfs ro"));
+  const FsContext fs((*ns)->root(), (*ns)->root(), 022);
+  const PathBase base{.fs = &fs, .start = nullptr};
+  CHECK(ErrorOf(Vfs::Mkdir(f.ctx, base, "/bin/x", 0755)) == Errno::kROFS);
+}
+
+TEST_CASE("the upper tree can be a given one, as it was left") {
+  Fixture f;
+  f.gofer.AddDirectory("/bin");
+  Tmpfs::Options options;
+  options.memory = &f.platform.memory();
+  options.root_mode = 0711;
+  f.root.kind = RootLayers::Upper::kGiven;
+  f.root.upper = Tmpfs::Create(options);
+  for (int round = 0; round < 2; ++round) {
+    const auto ns = f.Tree().Make();
+    REQUIRE(ns.ok());
+    CHECK(Lines(**ns) == Expected("/ overlay rw"));
+    const FsContext fs((*ns)->root(), (*ns)->root(), 022);
+    const PathBase base{.fs = &fs, .start = nullptr};
+    CHECK((*ns)->root()->inode()->GetAttr(f.ctx)->mode == (S_IFDIR | 0711));
+    CHECK(ErrorOf(Vfs::Mkdir(f.ctx, base, "/bin/x", 0755)) ==
+          (round == 0 ? Errno{} : Errno::kEXIST));
+  }
+}
+
+TEST_CASE("places that the gofer does not have are made, if the root can be written") {
+  Fixture bare;
+  const auto made = bare.Tree().Make();
+  REQUIRE(made.ok());
+  CHECK(Lines(**made) == Expected("/ overlay rw"));
+  CHECK(bare.log.empty());
+
+  Fixture read_only;
+  read_only.root.kind = RootLayers::Upper::kNone;
+  const auto root_only = read_only.Tree().Make();
+  REQUIRE(root_only.ok());
+  CHECK((*root_only)->List((*root_only)->root()).size() == 1);
+  CHECK(read_only.log ==
+        std::vector<std::string>{"no devtmpfs at /dev: ENOENT", "no tmpfs at /dev/shm: ENOENT",
+                                 "no devpts at /dev/pts: ENOENT", "no proc at /proc: ENOENT",
+                                 "no tmpfs at /tmp: ENOENT"});
+}
+
+TEST_CASE("a place that is no directory is left out and logged") {
   Fixture f;
   for (const char* path : {"/dev", "/proc"}) f.gofer.AddDirectory(path);
   f.gofer.AddFile("/tmp", 0644);
@@ -94,15 +154,6 @@ TEST_CASE("a place that the gofer does not have is left out and logged") {
   REQUIRE(ns.ok());
   CHECK((*ns)->List((*ns)->root()).size() == 5);
   CHECK(f.log == std::vector<std::string>{"no tmpfs at /tmp: ENOTDIR"});
-
-  Fixture bare;
-  const auto root_only = bare.Tree().Make();
-  REQUIRE(root_only.ok());
-  CHECK((*root_only)->List((*root_only)->root()).size() == 1);
-  CHECK(bare.log ==
-        std::vector<std::string>{"no devtmpfs at /dev: ENOENT", "no tmpfs at /dev/shm: ENOENT",
-                                 "no devpts at /dev/pts: ENOENT", "no proc at /proc: ENOENT",
-                                 "no tmpfs at /tmp: ENOENT"});
 }
 
 TEST_CASE("a gofer that does not answer is named") {

@@ -9,6 +9,8 @@
 namespace ringfence::sentry {
 namespace {
 
+constexpr int kCapSysAdmin = 21;
+
 struct Target {
   InodeRef inode;
   DentryRef dentry;  // null: a file without a name
@@ -33,7 +35,6 @@ Result<Target> TargetOfFile(SyscallContext& ctx) {
 // xattr_resolve_name() of Linux check.
 Result<void> CheckAccess(SyscallContext& ctx, const Target& target, std::string_view name,
                          uint32_t mask) {
-  constexpr int kCapSysAdmin = 21;
   constexpr uint32_t kSticky = 01000;
   const bool writes = mask == kMayWrite;
   const uint32_t type = target.inode->type();
@@ -99,7 +100,11 @@ Result<int64_t> List(SyscallContext& ctx, const Result<Target>& found) {
   if (!names.ok() && names.error() != Errno::kOPNOTSUPP) return names.error();
   std::string joined;
   if (names.ok()) {
-    for (const std::string& name : *names) joined.append(name.c_str(), name.size() + 1);
+    const bool sees_trusted = ctx.call().creds->HasCapability(kCapSysAdmin);
+    for (const std::string& name : *names) {
+      if (name.starts_with("trusted.") && !sees_trusted) continue;
+      joined.append(name.c_str(), name.size() + 1);
+    }
   }
   return StoreBytes(ctx, 1, ctx.Arg(2), joined);
 }

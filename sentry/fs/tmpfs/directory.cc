@@ -128,11 +128,8 @@ Result<InodeRef> TmpfsDirectory::Lookup(const CallContext&, std::string_view nam
 
 Result<TmpfsInode::Init> TmpfsDirectory::MakeInit(const CallContext& ctx, uint32_t mode,
                                                   uint64_t nlink, uint64_t rdev) {
-  if (state_->inodes.fetch_add(1, std::memory_order_relaxed) >= state_->max_inodes) {
-    state_->inodes.fetch_sub(1, std::memory_order_relaxed);
-    return Errno::kNOSPC;
-  }
   const NewInode owner = InitOwner(*ctx.creds, TRY(GetAttr(ctx)), mode);
+  TRY(state_->ChargeInode(TmpfsState::kInodeBytes));
   return Init{fs(), state_, owner.mode, owner.uid, owner.gid, nlink, rdev};
 }
 
@@ -166,7 +163,12 @@ Result<InodeRef> TmpfsDirectory::Mkdir(const CallContext& ctx, std::string_view 
 
 Result<InodeRef> TmpfsDirectory::Symlink(const CallContext& ctx, std::string_view name,
                                          std::string_view target) {
-  auto inode = std::make_shared<TmpfsSymlink>(TRY(MakeInit(ctx, S_IFLNK | 0777, 1, 0)), target);
+  const Init init = TRY(MakeInit(ctx, S_IFLNK | 0777, 1, 0));
+  if (!state_->quota->Charge(TmpfsSymlink::PagesFor(target))) {
+    state_->UnchargeInode(TmpfsState::kInodeBytes);
+    return Errno::kNOSPC;
+  }
+  auto inode = std::make_shared<TmpfsSymlink>(init, target);
   Insert(name, inode);
   return InodeRef(std::move(inode));
 }

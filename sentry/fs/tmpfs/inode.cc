@@ -9,14 +9,19 @@ namespace ringfence::sentry {
 namespace {
 
 constexpr uint64_t kMaxLinks = 65000;
-constexpr size_t kMaxXattrBytes = 64 * 1024;  // of one inode, names and values
+constexpr size_t kMaxXattrBytes = 128 * 1024;  // of one inode, as XattrSpace counts
 
-Result<void> CheckXattrName(uint32_t type, std::string_view name) {
-  if (!name.starts_with("user.")) return Errno::kOPNOTSUPP;
-  if (name.size() <= 5 || name.size() > 255) return Errno::kRANGE;
-  // xattr(7): only where permission bits mean access to contents.
-  if (type != S_IFREG && type != S_IFDIR) return Errno::kPERM;
+// Who may use them is the business of the VFS.
+Result<void> CheckXattrName(std::string_view name) {
+  const size_t prefix = name.starts_with("user.") ? 5 : name.starts_with("trusted.") ? 8 : 0;
+  if (prefix == 0) return Errno::kOPNOTSUPP;
+  if (name.size() == prefix) return Errno::kINVAL;
   return Ok();
+}
+
+// As Linux counts the room of one (simple_xattr_space).
+uint64_t XattrSpace(std::string_view name, std::string_view value) {
+  return 40 + name.size() + 1 + value.size();
 }
 
 }  // namespace
@@ -43,7 +48,23 @@ TmpfsInode::TmpfsInode(const Init& init)
   attributes_.atime = attributes_.mtime = attributes_.ctime = attributes_.btime = TmpfsNow();
 }
 
-TmpfsInode::~TmpfsInode() { state_->inodes.fetch_sub(1, std::memory_order_relaxed); }
+TmpfsInode::~TmpfsInode() {
+  absl::MutexLock lock(&mutex_);
+  state_->UnchargeInode(TmpfsState::kInodeBytes + xattr_bytes_);
+}
+
+uint64_t TmpfsState::inode_bytes_limit() const {
+  return max_inodes > ~uint64_t{0} / kInodeBytes ? ~uint64_t{0} : max_inodes * kInodeBytes;
+}
+
+Result<void> TmpfsState::ChargeInode(uint64_t bytes) {
+  const uint64_t limit = inode_bytes_limit();
+  uint64_t used = inode_bytes.load(std::memory_order_relaxed);
+  do {
+    if (used > limit || bytes > limit - used) return Errno::kNOSPC;
+  } while (!inode_bytes.compare_exchange_weak(used, used + bytes, std::memory_order_relaxed));
+  return Ok();
+}
 
 Result<Attributes> TmpfsInode::GetAttr(const CallContext&) {
   Attributes attributes;
@@ -74,6 +95,8 @@ Result<void> TmpfsInode::AddLink() {
   absl::MutexLock lock(&mutex_);
   if (attributes_.nlink == 0 && !unnamed_) return Errno::kNOENT;
   if (attributes_.nlink >= kMaxLinks) return Errno::kMLINK;
+  // The first name of an unnamed file was paid for with the inode.
+  if (attributes_.nlink != 0) TRY(state_->ChargeInode(TmpfsState::kInodeBytes));
   unnamed_ = false;
   ++attributes_.nlink;
   attributes_.ctime = TmpfsNow();
@@ -82,6 +105,7 @@ Result<void> TmpfsInode::AddLink() {
 
 void TmpfsInode::DropLink() {
   absl::MutexLock lock(&mutex_);
+  if (type_ != S_IFDIR && attributes_.nlink > 1) state_->UnchargeInode(TmpfsState::kInodeBytes);
   // A directory loses its own "." with its name.
   attributes_.nlink = type_ == S_IFDIR ? 0 : attributes_.nlink - 1;
   attributes_.ctime = TmpfsNow();
@@ -106,9 +130,7 @@ void TmpfsInode::TouchChange() {
 void TmpfsInode::TouchModifyLocked() { attributes_.mtime = attributes_.ctime = TmpfsNow(); }
 
 Result<std::string> TmpfsInode::GetXattr(const CallContext&, std::string_view name) {
-  if (!CheckXattrName(type_, name).ok()) {
-    return name.starts_with("user.") ? Errno::kNODATA : Errno::kOPNOTSUPP;
-  }
+  TRY(CheckXattrName(name));
   absl::MutexLock lock(&mutex_);
   auto it = xattrs_.find(name);
   if (it == xattrs_.end()) return Errno::kNODATA;
@@ -117,16 +139,19 @@ Result<std::string> TmpfsInode::GetXattr(const CallContext&, std::string_view na
 
 Result<void> TmpfsInode::SetXattr(const CallContext&, std::string_view name, std::string_view value,
                                   int flags) {
-  TRY(CheckXattrName(type_, name));
+  TRY(CheckXattrName(name));
   absl::MutexLock lock(&mutex_);
-  size_t bytes = name.size() + value.size();
-  for (const auto& [other, contents] : xattrs_) {
-    if (other != name) bytes += other.size() + contents.size();
-  }
-  const bool exists = xattrs_.find(name) != xattrs_.end();
+  const auto known = xattrs_.find(name);
+  const bool exists = known != xattrs_.end();
   if (exists && (flags & XATTR_CREATE) != 0) return Errno::kEXIST;
   if (!exists && (flags & XATTR_REPLACE) != 0) return Errno::kNODATA;
-  if (bytes > kMaxXattrBytes) return Errno::kNOSPC;
+  const uint64_t before = exists ? XattrSpace(name, known->second) : 0;
+  const uint64_t after = XattrSpace(name, value);
+  if (xattr_bytes_ - before + after > kMaxXattrBytes) return Errno::kNOSPC;
+  // As on Linux, both are there for a moment.
+  TRY(state_->ChargeInode(after));
+  state_->UnchargeInode(before);
+  xattr_bytes_ += after - before;
   xattrs_.insert_or_assign(std::string(name), std::string(value));
   attributes_.ctime = TmpfsNow();
   return Ok();
@@ -140,10 +165,13 @@ Result<std::vector<std::string>> TmpfsInode::ListXattr(const CallContext&) {
 }
 
 Result<void> TmpfsInode::RemoveXattr(const CallContext&, std::string_view name) {
-  TRY(CheckXattrName(type_, name));
+  TRY(CheckXattrName(name));
   absl::MutexLock lock(&mutex_);
   auto it = xattrs_.find(name);
   if (it == xattrs_.end()) return Errno::kNODATA;
+  const uint64_t bytes = XattrSpace(name, it->second);
+  state_->UnchargeInode(bytes);
+  xattr_bytes_ -= bytes;
   xattrs_.erase(it);
   attributes_.ctime = TmpfsNow();
   return Ok();

@@ -21,8 +21,16 @@ struct TmpfsState {
   std::shared_ptr<PageQuota> quota;
   uint64_t max_inodes;
   uint64_t device_id;
-  std::atomic<uint64_t> inodes{0};
   std::atomic<uint64_t> next_ino{1};
+
+  // What a guest makes the sentry keep, apart from pages: kInodeBytes for each inode and for each
+  // further name of one, the room of extended attributes. The limit is max_inodes * kInodeBytes, as
+  // on Linux. ENOSPC.
+  static constexpr uint64_t kInodeBytes = 1024;
+  Result<void> ChargeInode(uint64_t bytes);
+  void UnchargeInode(uint64_t bytes) { inode_bytes.fetch_sub(bytes, std::memory_order_relaxed); }
+  uint64_t inode_bytes_limit() const;
+  std::atomic<uint64_t> inode_bytes{0};
 };
 
 Timespec TmpfsNow();
@@ -39,7 +47,8 @@ class TmpfsInode : public Inode {
   Result<std::vector<std::string>> ListXattr(const CallContext& ctx) override;
   Result<void> RemoveXattr(const CallContext& ctx, std::string_view name) override;
 
-  // nlink changes; ctime follows. AddLink: EMLINK, ENOENT for a file that lost its last name.
+  // nlink changes; ctime follows. AddLink: EMLINK, ENOSPC, ENOENT for a file that lost its last
+  // name.
   Result<void> AddLink();
   void DropLink();
   void TouchAccess();  // relatime
@@ -73,6 +82,7 @@ class TmpfsInode : public Inode {
   mutable absl::Mutex mutex_;
   Attributes attributes_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string, std::less<>> xattrs_ ABSL_GUARDED_BY(mutex_);
+  uint64_t xattr_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // charged for them
   bool unnamed_ ABSL_GUARDED_BY(mutex_) = false;  // O_TMPFILE: may get a first name
 };
 
@@ -144,15 +154,21 @@ class TmpfsDirectory : public TmpfsInode {
 
   Entries entries_ ABSL_GUARDED_BY(mutex_);
   std::map<int64_t, const std::string*> order_ ABSL_GUARDED_BY(mutex_);
-  int64_t next_position_ ABSL_GUARDED_BY(mutex_) = int64_t{1} << 62;  // falls
+  int64_t next_position_ ABSL_GUARDED_BY(mutex_) = int64_t{1} << 60;  // falls
 };
 
 class TmpfsSymlink : public TmpfsInode {
  public:
+  // The target of a long one takes a page, as on Linux, which the caller has charged.
+  static uint64_t PagesFor(std::string_view target) { return target.size() < 128 ? 0 : 1; }
   TmpfsSymlink(const Init& init, std::string_view target) : TmpfsInode(init), target_(target) {}
+  ~TmpfsSymlink() override { state_->quota->Uncharge(PagesFor(target_)); }
   Result<FileRef> Open(const CallContext&, uint32_t) override { return Errno::kLOOP; }
   Result<std::string> ReadLink(const CallContext& ctx) override;
-  void FillSize(Attributes* attributes) override { attributes->size = target_.size(); }
+  void FillSize(Attributes* attributes) override {
+    attributes->size = target_.size();
+    attributes->blocks = PagesFor(target_) * 8;
+  }
 
  private:
   const std::string target_;

@@ -29,7 +29,7 @@ Tmpfs::Tmpfs(const Options& options)
 
 std::shared_ptr<Tmpfs> Tmpfs::Create(const Options& options) {
   std::shared_ptr<Tmpfs> fs(new Tmpfs(options));
-  fs->state_->inodes = 1;
+  fs->state_->inode_bytes = TmpfsState::kInodeBytes;
   fs->root_ = std::make_shared<TmpfsDirectory>(TmpfsInode::Init{
       fs.get(), fs->state_, S_IFDIR | (options.root_mode & 07777), options.uid, options.gid, 2, 0});
   return fs;
@@ -44,7 +44,8 @@ Result<FsAttributes> Tmpfs::StatFs(const CallContext&) {
     attributes.bfree = attributes.bavail = limit - std::min(limit, state_->quota->used());
   }
   attributes.files = state_->max_inodes;
-  attributes.ffree = state_->max_inodes - std::min(state_->max_inodes, state_->inodes.load());
+  const uint64_t bytes = state_->inode_bytes_limit();
+  attributes.ffree = (bytes - std::min(bytes, state_->inode_bytes.load())) / TmpfsState::kInodeBytes;
   attributes.fsid = device_id();
   return attributes;
 }
