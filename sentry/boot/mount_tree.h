@@ -5,8 +5,8 @@
 //   /proc     procfs
 //   /tmp      tmpfs
 //
-// A place that the gofer's tree does not have is made in the upper one; where there is none it cannot
-// be mounted on and is left out, with a line in the log.
+// A place that the gofer's tree does not have is made in the upper one; where there is none it
+// cannot be mounted on and is left out, with a line in the log.
 #ifndef RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_
 #define RINGFENCE_SENTRY_BOOT_MOUNT_TREE_H_
 

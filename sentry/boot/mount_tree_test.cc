@@ -73,7 +73,8 @@ std::vector<std::string> Expected(const std::string& root) {
           "/dev/pts devpts rw,nosuid,noexec"};
 }
 
-TEST_CASE("a sandbox sees the gofer's tree below a writable one, and its own /dev, /proc and /tmp") {
+TEST_CASE(
+    "a sandbox sees the gofer's tree below a writable one, and its own /dev, /proc and /tmp") {
   Fixture f;
   for (const char* path : {"/dev", "/proc", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
   const auto ns = f.Tree().Make();

@@ -100,8 +100,7 @@ Result<InodeRef> OverlayDirectory::CreateTemporary(const CallContext& ctx, uint3
 
 Result<InodeRef> OverlayDirectory::Mkdir(const CallContext& ctx, std::string_view name,
                                          uint32_t mode) {
-  InodeRef made =
-      TRY(MakeName(ctx, name, [&](Inode& up) { return up.Mkdir(ctx, name, mode); }));
+  InodeRef made = TRY(MakeName(ctx, name, [&](Inode& up) { return up.Mkdir(ctx, name, mode); }));
   return InodeRef(std::make_shared<OverlayDirectory>(
       Init{.state = state_, .lower = nullptr, .upper = std::move(made)}, ""));
 }
@@ -129,8 +128,7 @@ Result<void> OverlayDirectory::Unlink(const CallContext& ctx, std::string_view n
   return RemoveName(state_->Own(ctx), name, file, covered);
 }
 
-Result<void> OverlayDirectory::Rmdir(const CallContext& ctx, std::string_view name,
-                                     Inode& victim) {
+Result<void> OverlayDirectory::Rmdir(const CallContext& ctx, std::string_view name, Inode& victim) {
   auto& directory = static_cast<OverlayDirectory&>(victim);
   TRY(directory.CheckEmpty(ctx));
   const bool covered = TRY(HasLower(ctx, name, &directory));

@@ -93,7 +93,7 @@ Result<InodeRef> CopyRegular(const CallContext& own, const CopySource& source, I
   SetAttrRequest resize;
   resize.size = size;
   if (size != 0) {
-    const FileRef from = TRY(source.lower->Open(own, O_RDONLY));
+    const FileRef from = TRY(source.lower->Open(own, O_RDONLY | O_NOATIME));
     const FileRef to = TRY(copy->Open(own, O_WRONLY));
     TRY(CopyData(own, *from, *to, size));
   }

@@ -211,8 +211,8 @@ class OverlayDirectory : public OverlayInode {
   struct Move;
   Result<void> MoveName(const CallContext& own, const Move& move);
 
-  const std::string redirect_;  // "": lower() has the name and the parent of place_
-  absl::Mutex change_mutex_;    // changes of the upper directory
+  const std::string redirect_;         // "": lower() has the name and the parent of place_
+  absl::Mutex change_mutex_;           // changes of the upper directory
   std::atomic<uint64_t> sequence_{0};  // odd while they are under way
   std::atomic<int> impure_{-1};        // -1: not asked for yet
   absl::Mutex names_mutex_;            // leaf

@@ -150,7 +150,8 @@ TEST_CASE("names are whole while others change them") {
       while (!done) {
         const std::string path = "/d/f" + std::to_string(random() % 16);
         const std::string got = t.Contents(path);
-        if (got != "old" && got != "new" && got != "" && got != "ENOENT" && got != "EISDIR") ++wrong;
+        if (got != "old" && got != "new" && got != "" && got != "ENOENT" && got != "EISDIR")
+          ++wrong;
         std::vector<std::string> names = t.List("/d");
         std::sort(names.begin(), names.end());
         if (std::adjacent_find(names.begin(), names.end()) != names.end()) ++wrong;

@@ -85,9 +85,8 @@ Result<InodeRef> OverlayState::UpperFile(const CallContext& ctx, InodeRef upper_
     }
   }
   const std::optional<FileId> origin = TRY(OriginOf(ctx, *upper_inode));
-  OverlayInode::Init init{.state = shared_from_this(),
-                          .lower = nullptr,
-                          .upper = std::move(upper_inode)};
+  OverlayInode::Init init{
+      .state = shared_from_this(), .lower = nullptr, .upper = std::move(upper_inode)};
   if (origin) init.id = *origin;
   auto made = std::make_shared<OverlayInode>(std::move(init));
   made->raw_id_ = raw;

@@ -57,6 +57,13 @@ class OverlayTree : public TreeFixture {
     Mount(true);
   }
 
+  ~OverlayTree() {
+    // Before the memory of the two trees.
+    context.reset();
+    ns.reset();
+    overlay.reset();
+  }
+
   // A new overlay on the same trees: nothing is known but what they say.
   void Remount() { Mount(false); }
   bool LowerIsUnchanged() { return DumpOf(below, Dump::kTimes) == lower_before; }

@@ -83,7 +83,7 @@ class TmpfsInode : public Inode {
   Attributes attributes_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::string, std::less<>> xattrs_ ABSL_GUARDED_BY(mutex_);
   uint64_t xattr_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // charged for them
-  bool unnamed_ ABSL_GUARDED_BY(mutex_) = false;  // O_TMPFILE: may get a first name
+  bool unnamed_ ABSL_GUARDED_BY(mutex_) = false;      // O_TMPFILE: may get a first name
 };
 
 class TmpfsRegular : public TmpfsInode {

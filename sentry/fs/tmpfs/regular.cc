@@ -80,6 +80,7 @@ class TmpfsFile : public File {
     TRY(inode_->AddSeals(static_cast<uint32_t>(arg)));
     return int64_t{0};
   }
+
  private:
   Result<int64_t> Place(int64_t offset, int whence) ABSL_EXCLUSIVE_LOCKS_REQUIRED(offset_mutex_) {
     int64_t base = 0;

@@ -45,7 +45,8 @@ Result<FsAttributes> Tmpfs::StatFs(const CallContext&) {
   }
   attributes.files = state_->max_inodes;
   const uint64_t bytes = state_->inode_bytes_limit();
-  attributes.ffree = (bytes - std::min(bytes, state_->inode_bytes.load())) / TmpfsState::kInodeBytes;
+  attributes.ffree =
+      (bytes - std::min(bytes, state_->inode_bytes.load())) / TmpfsState::kInodeBytes;
   attributes.fsid = device_id();
   return attributes;
 }
