@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/stat.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -11,9 +13,20 @@
 #include <cstring>
 
 #include "sentry/syscalls/handlers.h"
+#include "sentry/vfs/mount.h"
 
 namespace ringfence::sentry {
 namespace {
+
+// f_flags: what holds for the mount, whatever the file system says of itself (statfs(2)).
+uint64_t StatFsFlags(const Mount& mount) {
+  constexpr uint64_t kValid = 0x20, kNoAtime = 0x400, kRelatime = 0x1000;
+  uint64_t flags = kValid | ((mount.flags() & MS_NOATIME) != 0 ? kNoAtime : kRelatime);
+  if (mount.read_only()) flags |= ST_RDONLY;
+  // These three are the same bits in both.
+  static_assert(ST_NOSUID == MS_NOSUID && ST_NODEV == MS_NODEV && ST_NOEXEC == MS_NOEXEC);
+  return flags | (mount.flags() & (MS_NOSUID | MS_NODEV | MS_NOEXEC));
+}
 
 timespec ToHost(const Timespec& t) { return timespec{t.sec, t.nsec}; }
 
@@ -176,7 +189,8 @@ Result<int64_t> SysStatx(SyscallContext& ctx) {
 
 Result<int64_t> SysStatfs(SyscallContext& ctx) {
   const DentryRef dentry = TRY(ResolveArg(ctx, TRY(ctx.PathAt(0)), true));
-  const FsAttributes attributes = TRY(dentry->inode()->fs()->StatFs(ctx.call()));
+  FsAttributes attributes = TRY(dentry->inode()->fs()->StatFs(ctx.call()));
+  attributes.flags |= StatFsFlags(*dentry->mount());
   return Done(ctx.Out<struct statfs>(1).Store(ctx.mm(), ToStatfs(attributes)));
 }
 
@@ -188,6 +202,7 @@ Result<int64_t> SysFstatfs(SyscallContext& ctx) {
   if (inode != nullptr && inode->fs() != nullptr) {
     attributes = TRY(inode->fs()->StatFs(ctx.call()));
   }
+  if (file->dentry() != nullptr) attributes.flags |= StatFsFlags(*file->dentry()->mount());
   return Done(ctx.Out<struct statfs>(1).Store(ctx.mm(), ToStatfs(attributes)));
 }
 

@@ -1,10 +1,11 @@
 // The frame of a conformance program: cases, checks and children. Plain C for Linux, no library.
 //
 // A program is a list of TEST(name) { ... } and nothing else; main() is here. Each case runs in a
-// child of its own, in an empty scratch directory below /tmp, with umask 022, default signal
-// actions, an empty mask and 30 s of time. The first failed check of the case or of any process
-// forked in it decides. Prints `ok NAME` or `not ok NAME # file:line what` for each case and exits
-// with 1 if any failed; `PROGRAM --list` prints the names, `PROGRAM CASE...` runs only these.
+// child of its own, in an empty scratch directory below /tmp (or below $CHECK_SCRATCH), with umask
+// 022, default signal actions, an empty mask and 30 s of time. The first failed check of the case
+// or of any process forked in it decides. Prints `ok NAME` or `not ok NAME # file:line what` for
+// each case and exits with 1 if any failed; `PROGRAM --list` prints the names, `PROGRAM CASE...`
+// runs only these.
 #ifndef RINGFENCE_TEST_SYSCALLS_CHECK_H_
 #define RINGFENCE_TEST_SYSCALLS_CHECK_H_
 
@@ -214,7 +215,9 @@ __attribute__((noreturn)) static void CheckChild(const Case* test, const char* d
 }
 
 static int CheckRun(const Case* test) {
-  char directory[] = "/tmp/ringfence-check-XXXXXX";
+  const char* below = getenv("CHECK_SCRATCH");
+  char directory[256];
+  snprintf(directory, sizeof directory, "%s/ringfence-check-XXXXXX", below ? below : "/tmp");
   memset(check_verdict, 0, sizeof *check_verdict);
   if (mkdtemp(directory) == NULL || chmod(directory, 0755) != 0) {
     printf("not ok %s # no scratch directory: %s\n", test->name, strerrorname_np(errno));
