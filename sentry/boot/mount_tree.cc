@@ -100,7 +100,10 @@ absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::MakeRoot() const {
   OverlayFs::Options overlay{
       .lower = *root, .upper = options_.root.upper, .new_upper = options_.root.upper_is_new};
   if (options_.root.kind == RootLayers::Upper::kMemory) {
-    overlay.upper = Tmpfs::Create(TmpfsDefaults());
+    Tmpfs::Options memory = TmpfsDefaults();
+    memory.device_id = (*root)->device_id();
+    memory.first_inode = kUpperInode + 1;
+    overlay.upper = Tmpfs::Create(memory);
     overlay.new_upper = true;
   }
   const Result<std::shared_ptr<OverlayFs>> both = OverlayFs::Create(overlay);

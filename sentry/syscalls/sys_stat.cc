@@ -23,8 +23,7 @@ uint64_t StatFsFlags(const Mount& mount) {
   constexpr uint64_t kValid = 0x20, kNoAtime = 0x400, kRelatime = 0x1000;
   uint64_t flags = kValid | ((mount.flags() & MS_NOATIME) != 0 ? kNoAtime : kRelatime);
   if (mount.read_only()) flags |= ST_RDONLY;
-  // These three are the same bits in both.
-  static_assert(ST_NOSUID == MS_NOSUID && ST_NODEV == MS_NODEV && ST_NOEXEC == MS_NOEXEC);
+  // Nosuid, nodev and noexec are the same bits in both.
   return flags | (mount.flags() & (MS_NOSUID | MS_NODEV | MS_NOEXEC));
 }
 

@@ -37,6 +37,8 @@ class FileSystem {
 
  protected:
   FileSystem();
+  // Takes over the number of another one, which nobody sees but through this one.
+  explicit FileSystem(uint64_t device_id) : device_id_(device_id) {}
 
  private:
   uint64_t device_id_;

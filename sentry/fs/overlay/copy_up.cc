@@ -152,7 +152,7 @@ Result<void> OverlayInode::CopyUpThis(const CallContext& ctx, uint64_t data_limi
   Inode& above = parent.upper() != nullptr ? *parent.upper() : *state_->upper_root;
   // Two names of one lower file become two files: the copy is a new one.
   const bool same = type_ == S_IFDIR || source.attr.nlink <= 1;
-  const FileId id = same ? state_->LowerId(source.attr) : FileId{};
+  const FileId id = same ? FileId{source.attr.dev, source.attr.ino} : FileId{};
   const FileId stored{id.dev == state_->device_id ? 0 : id.dev, id.ino};
   const FileId* const origin = same && type_ != S_IFDIR ? &stored : nullptr;
 

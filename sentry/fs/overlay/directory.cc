@@ -178,7 +178,10 @@ Result<InodeRef> OverlayDirectory::LookupOnce(const CallContext& ctx, std::strin
   if (below != nullptr) {
     init.place = {std::static_pointer_cast<OverlayDirectory>(shared_from_this()),
                   std::string(name)};
-    if (above != nullptr) init.id = state_->LowerId(TRY(below->GetAttr(own)));
+    if (above != nullptr) {
+      const Attributes attr = TRY(below->GetAttr(own));
+      init.id = {attr.dev, attr.ino};
+    }
   }
   if (above != nullptr || below->type() == S_IFDIR) {
     return InodeRef(std::make_shared<OverlayDirectory>(std::move(init), std::move(redirect)));

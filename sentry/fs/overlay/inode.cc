@@ -44,7 +44,6 @@ Result<Attributes> OverlayInode::GetAttr(const CallContext& ctx) {
   Inode* const up = upper();
   if (up == nullptr) {
     Attributes attributes = TRY(lower_->GetAttr(ctx));
-    attributes.dev = state_->LowerId(attributes).dev;
     if (removed()) attributes.nlink = type_ == S_IFDIR ? 0 : attributes.nlink - 1;
     return attributes;
   }

@@ -30,14 +30,12 @@ inline constexpr std::string_view kRedirect = "trusted.overlay.redirect";  // pa
 inline constexpr std::string_view kOrigin = "trusted.overlay.origin";      // "device inode"
 inline constexpr std::string_view kImpure = "trusted.overlay.impure";      // has names with origin
 
-// What stat(2) says an object is. Inodes of the upper tree have a bit that those of the lower one,
-// a host's, do not have; as a double (JavaScript) they are still exact.
+// What stat(2) says an object is.
 struct FileId {
-  uint64_t dev = 0, ino = 0;
+  uint64_t dev = 0, ino = 0;  // as in the lower tree, or UpperId
   friend bool operator==(const FileId&, const FileId&) = default;
   friend auto operator<=>(const FileId&, const FileId&) = default;
 };
-inline constexpr uint64_t kUpperInode = uint64_t{1} << 52;
 
 // What all inodes share; outlives the file system while one of them is open.
 struct OverlayState : std::enable_shared_from_this<OverlayState> {
@@ -45,12 +43,10 @@ struct OverlayState : std::enable_shared_from_this<OverlayState> {
   InodeRef lower_root, upper_root;
   FileSystem* fs;
   uint64_t device_id;
-  uint64_t lower_device;  // st_dev of the lower root
-  CredentialsRef creds;   // of the overlay itself
+  CredentialsRef creds;  // of the overlay itself
 
   // For what the overlay does in the upper tree on its own behalf.
   CallContext Own(const CallContext& ctx) const;
-  FileId LowerId(const Attributes& lower) const;
   FileId UpperId(const Attributes& upper) const;
   // The id that `upper` took over when it was copied up; nullopt: it has its own. EIO and the like.
   Result<std::optional<FileId>> OriginOf(const CallContext& ctx, Inode& upper) const;

@@ -29,10 +29,6 @@ CallContext OverlayState::Own(const CallContext& ctx) const {
   return own;
 }
 
-FileId OverlayState::LowerId(const Attributes& attr) const {
-  return {attr.dev == lower_device ? device_id : attr.dev, attr.ino};
-}
-
 FileId OverlayState::UpperId(const Attributes& attr) const {
   return {device_id, attr.ino | kUpperInode};
 }
@@ -98,29 +94,29 @@ Result<InodeRef> OverlayState::UpperFile(const CallContext& ctx, InodeRef upper_
   return InodeRef(made);
 }
 
-OverlayFs::OverlayFs(const Options& options) : state_(std::make_shared<OverlayState>()) {
+OverlayFs::OverlayFs(const Options& options, uint64_t device_id)
+    : FileSystem(device_id), state_(std::make_shared<OverlayState>()) {
   state_->lower = options.lower;
   state_->upper = options.upper;
   state_->fs = this;
-  state_->device_id = device_id();
+  state_->device_id = device_id;
   state_->creds = std::make_shared<Credentials>();
 }
 
 Result<std::shared_ptr<OverlayFs>> OverlayFs::Create(const Options& options) {
   if (options.upper->read_only()) return Errno::kROFS;
-  std::shared_ptr<OverlayFs> fs(new OverlayFs(options));
-  OverlayState& state = *fs->state_;
   CallContext own;
-  own.creds = state.creds;
+  own.creds = std::make_shared<Credentials>();
   const InodeRef lower = options.lower->root(), upper = options.upper->root();
+  const Attributes attr = TRY(lower->GetAttr(own));
+  std::shared_ptr<OverlayFs> fs(new OverlayFs(options, attr.dev));
+  OverlayState& state = *fs->state_;
   state.lower_root = lower;
   state.upper_root = upper;
-  const Attributes attr = TRY(lower->GetAttr(own));
-  state.lower_device = attr.dev;
   if (options.new_upper) TRY(TakeOver(own, attr, *upper));
   fs->root_ = std::make_shared<OverlayDirectory>(
       OverlayInode::Init{
-          .state = fs->state_, .lower = lower, .upper = upper, .id = state.LowerId(attr)},
+          .state = fs->state_, .lower = lower, .upper = upper, .id = FileId{attr.dev, attr.ino}},
       "/");
   return fs;
 }

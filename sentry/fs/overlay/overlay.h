@@ -27,6 +27,10 @@ namespace ringfence::sentry {
 
 struct OverlayState;
 
+// Inode numbers of the upper tree have this bit, which those of the lower one, a host's, do not
+// have; as a double (JavaScript) they are still exact.
+inline constexpr uint64_t kUpperInode = uint64_t{1} << 52;
+
 class OverlayFs : public FileSystem {
  public:
   struct Options {
@@ -35,6 +39,9 @@ class OverlayFs : public FileSystem {
     // The upper tree is new: its root takes over owner, mode and times of the lower root.
     bool new_upper = true;
   };
+  // st_dev is that of the lower tree, and should be that of the upper one with numbers from
+  // kUpperInode on: /proc/PID/maps, which asks the mapped file itself, then agrees with stat(2) but
+  // for files that were copied up.
   // EROFS: the upper tree cannot be written. Asks both roots for their attributes: may block.
   static Result<std::shared_ptr<OverlayFs>> Create(const Options& options);
 
@@ -44,7 +51,7 @@ class OverlayFs : public FileSystem {
   Result<FsAttributes> StatFs(const CallContext& ctx) override;
 
  private:
-  explicit OverlayFs(const Options& options);
+  OverlayFs(const Options& options, uint64_t device_id);
   const std::shared_ptr<OverlayState> state_;
   InodeRef root_;
 };

@@ -19,13 +19,16 @@ std::shared_ptr<TmpfsState> MakeState(const Tmpfs::Options& options, uint64_t de
       options.max_bytes == ~uint64_t{0} ? PageQuota::kNoLimit : options.max_bytes / kPageSize);
   state->max_inodes = options.max_inodes;
   state->device_id = device_id;
+  state->next_ino = options.first_inode;
   return state;
 }
 
 }  // namespace
 
 Tmpfs::Tmpfs(const Options& options)
-    : type_(options.type), state_(MakeState(options, device_id())) {}
+    : FileSystem(options.device_id != 0 ? options.device_id : AllocateDeviceId()),
+      type_(options.type),
+      state_(MakeState(options, device_id())) {}
 
 std::shared_ptr<Tmpfs> Tmpfs::Create(const Options& options) {
   std::shared_ptr<Tmpfs> fs(new Tmpfs(options));

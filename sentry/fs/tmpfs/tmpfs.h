@@ -31,6 +31,9 @@ class Tmpfs : public FileSystem {
     Uid uid = 0;
     Gid gid = 0;
     std::string_view type = "tmpfs";  // "devtmpfs" for /dev
+    // For one that is a part of another file system: what stat(2) and /proc/PID/maps say. 0: its
+    // own.
+    uint64_t device_id = 0, first_inode = 1;
   };
   static std::shared_ptr<Tmpfs> Create(const Options& options);
 
