@@ -1,9 +1,10 @@
 // An overlay over a goferfs asks the gofer no more than the goferfs alone.
+#include "sentry/fs/overlay/overlay.h"
+
 #include <sys/stat.h>
 
 #include <algorithm>
 
-#include "sentry/fs/overlay/overlay.h"
 #include "test/goferfs/fixture.h"
 
 namespace ringfence::sentry {
