@@ -9,9 +9,16 @@ namespace ringfence::sentry {
 namespace {
 
 constexpr int kOptimisticLookups = 4;
+constexpr int kMissesBeforeListing = 8;
 
 // Positions of the upper directory come after all of the lower one.
 constexpr int64_t kUpperStart = int64_t{1} << 61;
+
+// Makes a directory get its entries, if it has to ask somebody for them.
+Result<void> FillListing(const CallContext& ctx, File& file) {
+  TRY(file.Seek(ctx, DirectoryFile::kFirstEntry, SEEK_SET));
+  return file.ReadDir(ctx, [](const DirEntry&) { return false; });
+}
 
 // First what the lower directory has, as it is now: what was copied up shows in its old place, what
 // was removed is left out. Then what only the upper one has. So a name that is copied up, removed
@@ -46,8 +53,7 @@ class OverlayDirectoryFile : public DirectoryFile {
  private:
   static Result<FileRef> OpenAndFill(const CallContext& ctx, Inode& inode) {
     FileRef file = TRY(inode.Open(ctx, O_RDONLY | O_DIRECTORY));
-    TRY(file->Seek(ctx, kFirstEntry, SEEK_SET));
-    TRY(file->ReadDir(ctx, [](const DirEntry&) { return false; }));
+    TRY(FillListing(ctx, *file));
     return file;
   }
 
@@ -173,7 +179,10 @@ Result<InodeRef> OverlayDirectory::LookupOnce(const CallContext& ctx, std::strin
   }
   std::string redirect;
   InodeRef below = TRY(FindBelow(own, above.get(), name, &redirect));
-  if (above == nullptr && below == nullptr) return Errno::kNOENT;
+  if (above == nullptr && below == nullptr) {
+    if (upper() != nullptr && lower_ != nullptr) NoteMiss(own);
+    return Errno::kNOENT;
+  }
   Init init{.state = state_, .lower = below, .upper = above};
   if (below != nullptr) {
     init.place = {std::static_pointer_cast<OverlayDirectory>(shared_from_this()),
@@ -216,6 +225,15 @@ Result<InodeRef> OverlayDirectory::FindBelow(const CallContext& own, Inode* abov
   if (from == nullptr || TRY(IsWhiteout(own, *from))) return InodeRef();
   if (above != nullptr && from->type() != S_IFDIR) return InodeRef();
   return from;
+}
+
+void OverlayDirectory::NoteMiss(const CallContext& own) {
+  if (!own.may_block || misses_.fetch_add(1, std::memory_order_relaxed) != kMissesBeforeListing) {
+    return;
+  }
+  // What goes wrong shows when somebody really lists it.
+  const Result<FileRef> file = lower_->Open(own, O_RDONLY | O_DIRECTORY);
+  if (file.ok()) static_cast<void>(FillListing(own, **file));
 }
 
 std::string OverlayDirectory::LowerPath() const {

@@ -207,6 +207,11 @@ class OverlayDirectory : public OverlayInode {
   struct Move;
   Result<void> MoveName(const CallContext& own, const Move& move);
 
+  // Counts names that were not found below; lists the lower directory once they are many, so that
+  // a file system that keeps listings can answer for all others.
+  void NoteMiss(const CallContext& own);
+
+  std::atomic<int> misses_{0};
   const std::string redirect_;         // "": lower() has the name and the parent of place_
   absl::Mutex change_mutex_;           // changes of the upper directory
   std::atomic<uint64_t> sequence_{0};  // odd while they are under way
