@@ -13,7 +13,8 @@ namespace {
 constexpr char kVersion[] = "ringfence 0.1";
 constexpr char kUsage[] = "usage: ringfence COMMAND ...; ringfence --help lists the commands";
 constexpr char kDoUsage[] =
-    "usage: ringfence do [-t] [--exitless=auto|on|off] [--strace] [--cwd DIR] [--env "
+    "usage: ringfence do [-t] [--exitless=auto|on|off] [--network=none] [--strace] [--cwd DIR] "
+    "[--env "
     "NAME=VALUE]... "
     "[--debug-log FILE] [--stats FILE] [--debug-unconfined] [--] COMMAND [ARGUMENT]...";
 constexpr char kMainHelp[] =
@@ -37,6 +38,11 @@ std::string CheckExitless(const std::string& mode) {
   return known ? "" : "is auto, on or off, not " + mode;
 }
 
+// Only the mode without a network is there.
+std::string CheckNetwork(const std::string& mode) {
+  return mode == "none" ? "" : "is none (the only network mode so far), not " + mode;
+}
+
 ExitlessMode ToExitlessMode(const std::string& mode) {
   if (mode == "on") return ExitlessMode::kOn;
   return mode == "off" ? ExitlessMode::kOff : ExitlessMode::kAuto;
@@ -44,6 +50,7 @@ ExitlessMode ToExitlessMode(const std::string& mode) {
 
 struct DoFlags {
   std::string exitless = "auto";
+  std::string network = "none";
   bool strace = false;
   std::string cwd;
   std::vector<std::string> env;
@@ -60,6 +67,10 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
   app->add_option("--exitless", flags->exitless,
                   "answer system calls on a spare core without leaving the guest: auto, on, off")
       ->check(CLI::Validator(CheckExitless, "MODE"))
+      ->take_last();
+  app->add_option("--network", flags->network,
+                  "which network the program sees: none (unix sockets only)")
+      ->check(CLI::Validator(CheckNetwork, "MODE"))
       ->take_last();
   app->add_flag("--strace", flags->strace, "log every system call of the program");
   app->add_option("--cwd", flags->cwd, "directory to start in; default: this one, or /")

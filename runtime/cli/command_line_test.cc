@@ -46,6 +46,7 @@ TEST_CASE("all flags, both spellings") {
   CHECK(command.env == Strings{"A=1", "B=x=y", "C="});
   CHECK(command.debug_log == "/tmp/l");
   CHECK(command.command == Strings{"sh", "-c", "echo"});
+  CHECK(ParseDo({"--network=none", "true"}).command.size() == 1);
   CHECK(ParseDo({"--exitless", "on", "true"}).exitless == ExitlessMode::kOn);
   CHECK(ParseDo({"--exitless=on", "--exitless=off", "true"}).exitless == ExitlessMode::kOff);
 }
@@ -82,6 +83,7 @@ TEST_CASE("mistakes are named") {
   CHECK(Error({"do", "-x", "true"}).find("-x") != std::string::npos);
   CHECK(Error({"do", "--exitless=sometimes", "true"}).find("sometimes") != std::string::npos);
   CHECK(Error({"do", "--exitless=sometimes", "true"}).find("exitless") != std::string::npos);
+  CHECK(Error({"do", "--network=host", "true"}).find("--network: is none") != std::string::npos);
   CHECK(Error({"do", "--env", "NOVALUE", "true"}).find("NOVALUE") != std::string::npos);
   CHECK(Error({"do", "--env", "=x", "true"}).find("=x") != std::string::npos);
   CHECK(Error({"do", "--cwd"}).find("--cwd") != std::string::npos);

@@ -7,6 +7,7 @@
 
 #include "sentry/kernel/kill.h"
 #include "sentry/syscalls/socket_call.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -93,6 +94,7 @@ Result<int64_t> ReadFile(SyscallContext& ctx, File& file, UserIo& io, const IoOp
     if (!result.ok() && result.error() == Errno::kTIMEDOUT) return int64_t{0};
   }
   if (!result.ok()) return FinishError(ctx, result.error(), options);
+  if (*result != 0) Watches::OnFile(file, kWatchAccess);
   return static_cast<int64_t>(*result);
 }
 
@@ -121,6 +123,7 @@ Result<int64_t> WriteFile(SyscallContext& ctx, File& file, UserIo& io, const IoO
       return FinishError(ctx, result.error(), options);
     }
     done += static_cast<int64_t>(*result);
+    if (*result != 0) Watches::OnFile(file, kWatchModify);
     if (!waits || *result == 0 || io.remaining() == 0 || !ctx.may_block()) return done;
   }
 }

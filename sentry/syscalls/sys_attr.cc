@@ -5,6 +5,7 @@
 #include "sentry/syscalls/file_io.h"
 #include "sentry/syscalls/guest_abi.h"
 #include "sentry/syscalls/handlers.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -193,7 +194,9 @@ Result<int64_t> SysFtruncate(SyscallContext& ctx) {
   if (ctx.Long(1) < 0) return Errno::kINVAL;
   const FileRef file = TRY(WritableFile(ctx));
   TRY(CheckNewSize(ctx, TRY(file->GetAttr(ctx.call())).size, ctx.Arg(1)));
-  return Done(file->Truncate(ctx.call(), ctx.Arg(1)));
+  TRY(file->Truncate(ctx.call(), ctx.Arg(1)));
+  Watches::OnFile(*file, kWatchModify);
+  return int64_t{0};
 }
 
 Result<int64_t> SysFallocate(SyscallContext& ctx) {
@@ -206,7 +209,9 @@ Result<int64_t> SysFallocate(SyscallContext& ctx) {
     const auto end = static_cast<uint64_t>(offset + length);
     TRY(CheckNewSize(ctx, TRY(file->GetAttr(ctx.call())).size, end));
   }
-  return Done(file->Allocate(ctx.call(), ctx.Int(1), offset, length));
+  TRY(file->Allocate(ctx.call(), ctx.Int(1), offset, length));
+  Watches::OnFile(*file, kWatchModify);
+  return int64_t{0};
 }
 
 Result<int64_t> SysFsync(SyscallContext& ctx) { return SyncFile(ctx, false); }

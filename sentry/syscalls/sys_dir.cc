@@ -4,6 +4,7 @@
 
 #include "sentry/syscalls/guest_abi.h"
 #include "sentry/syscalls/handlers.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -66,6 +67,7 @@ Result<int64_t> ReadEntries(SyscallContext& ctx, bool is64) {
     return true;
   });
   if (!read.ok() && out.empty()) return read.error();
+  Watches::OnFile(*file, kWatchAccess);
   if (out.empty()) return full ? Result<int64_t>(Errno::kINVAL) : Result<int64_t>(int64_t{0});
   TRY(ctx.mm().CopyOut(ctx.Addr(1), out.data(), out.size()));
   return static_cast<int64_t>(out.size());

@@ -5,6 +5,7 @@
 
 #include "sentry/syscalls/handlers.h"
 #include "sentry/vfs/permission.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -84,7 +85,9 @@ Result<int64_t> Set(SyscallContext& ctx, const Result<Target>& found) {
   std::string value(ctx.Arg(3), '\0');
   TRY(ctx.mm().CopyIn(value.data(), ctx.Addr(2), value.size()));
   TRY(CheckAccess(ctx, target, name, kMayWrite));
-  return Done(target.inode->SetXattr(ctx.call(), name, value, ctx.Int(4)));
+  TRY(target.inode->SetXattr(ctx.call(), name, value, ctx.Int(4)));
+  if (target.dentry != nullptr) Watches::OnNode(target.dentry->node(), kWatchAttrib);
+  return int64_t{0};
 }
 
 Result<int64_t> Get(SyscallContext& ctx, const Result<Target>& found) {
@@ -113,7 +116,9 @@ Result<int64_t> Remove(SyscallContext& ctx, const Result<Target>& found) {
   const Target target = TRY(Result<Target>(found));
   const std::string name = TRY(LoadName(ctx));
   TRY(CheckAccess(ctx, target, name, kMayWrite));
-  return Done(target.inode->RemoveXattr(ctx.call(), name));
+  TRY(target.inode->RemoveXattr(ctx.call(), name));
+  if (target.dentry != nullptr) Watches::OnNode(target.dentry->node(), kWatchAttrib);
+  return int64_t{0};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include "sentry/vfs/permission.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -67,7 +68,9 @@ Result<void> Vfs::SetAttr(const CallContext& ctx, const DentryRef& dentry,
   if (request.mode && S_ISLNK(now.mode)) return Errno::kOPNOTSUPP;
   TRY(CheckTimes(ctx, path, now, request));
   SettleMode(*ctx.creds, now, &request);
-  return inode->SetAttr(ctx, request);
+  TRY(inode->SetAttr(ctx, request));
+  Watches::OnSetAttr(path.node, wanted);
+  return Ok();
 }
 
 Result<void> Vfs::CheckAccess(const CallContext& ctx, const DentryRef& dentry, uint32_t mask) {

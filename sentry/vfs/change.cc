@@ -7,6 +7,7 @@
 
 #include "sentry/vfs/permission.h"
 #include "sentry/vfs/walker.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 
@@ -59,8 +60,9 @@ Result<Path> MakeNode(const CallContext& ctx, const PathBase& base, std::string_
   if (walker.trailing_slash() && slash == TrailingSlash::kRefused) return Errno::kNOENT;
   TRY(CheckMayCreate(ctx, parent));
   InodeRef inode = TRY(make(parent, walker.name()));
-  return Path{parent.mount,
-              parent.mount->superblock().Added(parent.node, walker.name(), inode)};
+  Path made{parent.mount, parent.mount->superblock().Added(parent.node, walker.name(), inode)};
+  Watches::OnCreate(parent.node, walker.name(), inode);
+  return made;
 }
 
 Result<void> MakeName(const CallContext& ctx, const PathBase& base, std::string_view path,
@@ -142,6 +144,7 @@ Result<void> Vfs::Link(const CallContext& ctx, const PathBase& from, std::string
                     if (parent.mount != source.mount) return Errno::kXDEV;
                     if (source.node->is_directory()) return Errno::kPERM;
                     TRY(parent.node->inode()->Link(ctx, name, *source.node->inode()));
+                    Watches::OnLink(source.node);
                     return source.node->inode();
                   });
 }
@@ -165,6 +168,7 @@ Result<void> Vfs::Unlink(const CallContext& ctx, const PathBase& base, std::stri
   TRY(CheckNotMountPoint(victim));
   TRY(parent.node->inode()->Unlink(ctx, walker.name(), *victim->inode()));
   parent.mount->superblock().Removed(victim);
+  Watches::OnRemove(ctx, parent.node, walker.name(), victim, 1);
   return Ok();
 }
 
@@ -187,6 +191,7 @@ Result<void> Vfs::Rmdir(const CallContext& ctx, const PathBase& base, std::strin
   TRY(lock.Acquire(ctx, victim));  // nobody makes a name in it meanwhile
   TRY(parent.node->inode()->Rmdir(ctx, walker.name(), *victim->inode()));
   parent.mount->superblock().Removed(victim);
+  Watches::OnRemove(ctx, parent.node, walker.name(), victim, 1);
   return Ok();
 }
 

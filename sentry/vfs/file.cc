@@ -4,6 +4,7 @@
 
 #include "sentry/vfs/inode.h"
 #include "sentry/vfs/vfs.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -12,6 +13,7 @@ constexpr uint32_t kSettableFlags = O_APPEND | O_NONBLOCK | O_ASYNC | O_DIRECT |
 }  // namespace
 
 File::~File() {
+  Watches::OnClose(*this);
   absl::MutexLock lock(&locks_mutex_);
   if (locks_ == nullptr) return;
   locks_->UnlockWhole(this);

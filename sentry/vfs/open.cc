@@ -7,6 +7,7 @@
 #include "sentry/vfs/change.h"
 #include "sentry/vfs/permission.h"
 #include "sentry/vfs/walker.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -73,6 +74,7 @@ Result<FileRef> OpenNode(const CallContext& ctx, const Path& path, uint32_t flag
   const uint32_t terminal = inode->type() == S_IFCHR ? flags & O_NOCTTY : 0;
   FileRef file = TRY(inode->Open(ctx, (flags & ~kOpenOnly) | kLargeFile | terminal));
   if (file->dentry() == nullptr) file->SetDentry(MakeDentry(path));
+  Watches::OnFile(*file, kWatchOpen);
   return file;
 }
 
@@ -98,6 +100,7 @@ Result<FileRef> OpenExisting(const CallContext& ctx, const Path& path, uint32_t 
     const uint32_t mode = ModeAfterWrite(*ctx.creds, now.mode);
     if (mode != now.mode) request.mode = mode & 07777;
     TRY(path.node->inode()->SetAttr(ctx, request));
+    Watches::OnNode(path.node, kWatchModify);
   }
   return OpenNode(ctx, path, flags);
 }
@@ -127,6 +130,7 @@ Result<FileRef> CreateLast(const CallContext& ctx, Walker& walker, uint32_t flag
   }
   const InodeRef inode = TRY(std::move(made));
   NodeRef node = parent.mount->superblock().Added(parent.node, walker.name(), inode);
+  Watches::OnCreate(parent.node, walker.name(), inode);
   return OpenNode(ctx, Path{parent.mount, std::move(node)}, flags);
 }
 

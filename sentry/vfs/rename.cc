@@ -9,6 +9,7 @@
 #include "sentry/vfs/change.h"
 #include "sentry/vfs/permission.h"
 #include "sentry/vfs/walker.h"
+#include "sentry/vfs/watch.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -70,6 +71,21 @@ Result<void> CheckMoves(const CallContext& ctx, const Sides& sides, const NodeRe
   return Ok();
 }
 
+void TellOfMove(const CallContext& ctx, const Sides& sides, const NodeRef& source,
+                const NodeRef& target, bool exchange) {
+  constexpr int64_t kHeld = 2;  // `target` and `dropped` of RenameLocked
+  const NodeRef none;
+  Watches::OnMove(ctx,
+                  {sides.old_parent.node, sides.old_name, sides.new_parent.node, sides.new_name,
+                   source, exchange ? none : target},
+                  kHeld);
+  if (!exchange) return;
+  Watches::OnMove(
+      ctx,
+      {sides.new_parent.node, sides.new_name, sides.old_parent.node, sides.old_name, target, none},
+      kHeld);
+}
+
 Result<void> RenameLocked(const CallContext& ctx, const Sides& sides, uint32_t flags,
                           DirectoryLock* lock, std::vector<NodeRef>* dropped) {
   const bool exchange = (flags & RENAME_EXCHANGE) != 0;
@@ -98,6 +114,7 @@ Result<void> RenameLocked(const CallContext& ctx, const Sides& sides, uint32_t f
   } else {
     superblock.Moved(source, target, sides.new_parent.node, sides.new_name);
   }
+  TellOfMove(ctx, sides, source, target, exchange);
   return Ok();
 }
 

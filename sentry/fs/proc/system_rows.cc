@@ -193,9 +193,19 @@ const std::vector<ProcRow>& VmRows() {
   return rows;
 }
 
+const std::vector<ProcRow>& InotifyRows() {
+  static const std::vector<ProcRow> rows = {
+      TextRow("max_queued_events", 0444, Fixed("16384\n")),
+      TextRow("max_user_instances", 0444, Fixed("128\n")),
+      TextRow("max_user_watches", 0444, Fixed("65536\n")),
+  };
+  return rows;
+}
+
 const std::vector<ProcRow>& FsRows() {
   static const std::vector<ProcRow> rows = {
       TextRow("file-max", 0444, Fixed("9223372036854775807\n")),
+      TableRow("inotify", &InotifyRows()),
       TextRow("nr_open", 0444, Fixed("1048576\n")),
       TextRow("pipe-max-size", 0444, Fixed("1048576\n")),
   };
