@@ -23,6 +23,7 @@ constexpr char kMainHelp[] =
     "Runs Linux programs on a kernel of their own, in ring 3 of a KVM guest.\n"
     "\n"
     "  do     run a program in a new sandbox over the host's files\n"
+    "  debug  show the running sandboxes, or what the tasks of one do\n"
     "\n"
     "ringfence COMMAND --help tells more; ringfence --version.\n";
 
@@ -80,7 +81,10 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
       ->expected(1)
       ->allow_extra_args(false)  // or it would take the command, too
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app->add_option("--debug-log", flags->debug_log, "append logs to this file, not to stderr")
+  app->add_option("--debug-log", flags->debug_log,
+                  "append logs to this file; default: --strace to stderr, warnings to "
+                  "/var/log/ringfence/ringfence.log (root) or "
+                  "~/.local/state/ringfence/ringfence.log")
       ->take_last();
   app->add_option("--stats", flags->stats,
                   "at the end, write what the sandbox counted to this file, as JSON")
@@ -133,11 +137,33 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
   return parsed;
 }
 
+constexpr char kDebugUsage[] = "usage: ringfence debug [PID|ID]";
+constexpr char kDebugHelp[] =
+    "\n\n"
+    "Without an argument lists the running sandboxes of this user: ID, pid of the CLI, command.\n"
+    "With one of these shows its tasks: pid, tid, state, name, the system call each is in and "
+    "what\n"
+    "its descriptors are, and its last 8 calls with their results.\n";
+
+CommandLine ParseDebug(const std::vector<std::string>& args) {
+  const auto error = [](std::string message) {
+    return UsageError{.message = "debug: " + message, .usage = kDebugUsage};
+  };
+  if (args.empty()) return DebugCommand{};
+  const std::string& name = args[0];
+  if (name == "--help" || name == "-h") return PrintText{std::string(kDebugUsage) + kDebugHelp};
+  if (args.size() > 1) return error("too many arguments");
+  if (name.starts_with('-')) return error("unknown flag " + name);
+  if (name.empty() || name.find('/') != name.npos) return error("not a PID or an ID: " + name);
+  return DebugCommand{.sandbox = name};
+}
+
 }  // namespace
 
 CommandLine ParseCommandLine(const std::vector<std::string>& args) {
   if (args.empty()) return UsageError{.message = "no command given", .usage = kUsage};
   if (args[0] == "do") return ParseDo({args.begin() + 1, args.end()});
+  if (args[0] == "debug") return ParseDebug({args.begin() + 1, args.end()});
   if (args[0] == "--help" || args[0] == "-h" || args[0] == "help") return PrintText{kMainHelp};
   if (args[0] == "--version") return PrintText{std::string(kVersion) + "\n"};
   const char* kind = args[0].starts_with('-') ? "unknown flag " : "unknown command ";

@@ -24,6 +24,11 @@ struct DoCommand {
   std::vector<std::string> command;  // never empty
 };
 
+// ringfence debug [PID|ID]
+struct DebugCommand {
+  std::optional<std::string> sandbox;  // none: list them; else without '/' and not empty
+};
+
 // --help, --version: to stdout, exit status 0.
 struct PrintText {
   std::string text;
@@ -36,7 +41,7 @@ struct UsageError {
 };
 inline constexpr int kUsageStatus = 2;
 
-using CommandLine = std::variant<DoCommand, PrintText, UsageError>;
+using CommandLine = std::variant<DoCommand, DebugCommand, PrintText, UsageError>;
 
 // `args` without the program's name.
 CommandLine ParseCommandLine(const std::vector<std::string>& args);

@@ -13,9 +13,7 @@ struct Header {
   int32_t value;
 };
 
-bool IsKnown(MessageKind kind) {
-  return kind >= MessageKind::kSignal && kind <= MessageKind::kStopped;
-}
+bool IsKnown(MessageKind kind) { return kind >= MessageKind::kSignal && kind <= MessageKind::kLog; }
 
 }  // namespace
 

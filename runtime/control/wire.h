@@ -28,6 +28,10 @@ enum class MessageKind : uint32_t {
   kResize,      // CLI to sentry: value is rows << 16 | columns of the program's terminal (-t)
   kHangUp,      // CLI to sentry: nobody is at that terminal any more
   kStopped,     // sentry to CLI: the program has been stopped (SIGTSTP and the like)
+  kReport,      // CLI to sentry: say what the tasks do
+  kReportLine,  // sentry to CLI: a line of that
+  kReportEnd,   // sentry to CLI: that was all
+  kLog,         // sentry to CLI: a line for the log
 };
 
 struct Message {

@@ -9,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "runtime/cli/command_line.h"
 #include "runtime/sandbox/child.h"
+#include "runtime/sandbox/debug_command.h"
 #include "runtime/sandbox/gofer_process.h"
 #include "runtime/sandbox/launch.h"
 #include "runtime/sandbox/report.h"
@@ -55,6 +56,7 @@ int Main(const std::vector<std::string_view>& args) {
   const CommandLine line = ParseCommandLine({args.begin(), args.end()});
   if (const auto* text = std::get_if<PrintText>(&line)) return Print(*text);
   if (const auto* error = std::get_if<UsageError>(&line)) return Complain(*error);
+  if (const auto* debug = std::get_if<DebugCommand>(&line)) return RunDebug(*debug);
   return RunDo(std::get<DoCommand>(line), *closed_streams);
 }
 

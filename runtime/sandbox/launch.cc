@@ -21,7 +21,10 @@
 #include "runtime/control/wire.h"
 #include "runtime/sandbox/child.h"
 #include "runtime/sandbox/confine.h"
+#include "runtime/sandbox/debug_server.h"
 #include "runtime/sandbox/id_map.h"
+#include "runtime/sandbox/log_file.h"
+#include "runtime/sandbox/places.h"
 #include "runtime/sandbox/report.h"
 #include "runtime/sandbox/spec.h"
 #include "runtime/sandbox/supervisor.h"
@@ -210,6 +213,18 @@ absl::StatusOr<Child> StartSentry(const Plumbing& p, const Confinement& confinem
   return Start(std::move(options), SentryIdMaps(confinement.caller));
 }
 
+// What `ringfence debug` lists: the pid of the CLI and the command.
+std::string Title(const DoCommand& command) {
+  constexpr size_t kMaxTitle = 500;
+  std::string title = absl::StrCat(getpid(), "\t");
+  for (const std::string& word : command.command) {
+    if (word.data() != command.command[0].data()) title += ' ';
+    title += word.substr(0, kMaxTitle);
+    if (title.size() > kMaxTitle) break;
+  }
+  return OneLine(title.substr(0, kMaxTitle));
+}
+
 int Fail(const absl::Status& status) {
   Say(std::string(status.message()));
   return kFailureStatus;
@@ -247,8 +262,16 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
   }
   // Our copies would keep the channels open when one side has died.
   plumbing = absl::CancelledError();
-  Supervisor supervisor(std::move(*signals), std::move(*sentry), std::move(*gofer), Say,
-                        relay.has_value() ? &*relay : nullptr);
+  const std::string id = SandboxId(getpid());
+  LogFile log(DefaultLogPath(), id);
+  DebugServer debug(Title(command));
+  const absl::Status listening = debug.Listen(RunDirectory(), id);
+  if (!listening.ok()) {
+    log.Write(absl::StrCat("ringfence debug will not find it: ", listening.message()));
+  }
+  Supervisor supervisor(
+      std::move(*signals), std::move(*sentry), std::move(*gofer), Say,
+      {.relay = relay.has_value() ? &*relay : nullptr, .debug = &debug, .log = &log});
   return supervisor.Run();
 }
 

@@ -161,7 +161,10 @@ class SentryProcess {
   absl::Status Boot(SandboxSpec spec, std::array<UniqueFd, 3> streams, UniqueFd log_fd) {
     const bool has_log = log_fd.valid();
     const LineWriter lines(has_log ? std::move(log_fd) : UniqueFd(STDERR_FILENO));
-    std::function<void(std::string_view)> log = [](std::string_view) {};
+    // The CLI has the default log. A line that it has no room for is lost: nothing waits for a log.
+    std::function<void(std::string_view)> log = [this](std::string_view line) {
+      (void)control_.TrySend({.kind = MessageKind::kLog, .text = std::string(line)});
+    };
     if (has_log) log = lines;
     gofer_ = gofer::NewGrpcClient(arguments_.Take("rpc"), arguments_.Take("fds"), log);
     sentry::BootConfig config;
@@ -222,6 +225,12 @@ class SentryProcess {
         break;
       case MessageKind::kHangUp:
         sandbox_->HangUp();
+        break;
+      case MessageKind::kReport:
+        sandbox_->Report([this](std::string_view line) {
+          (void)control_.Send({.kind = MessageKind::kReportLine, .text = std::string(line)});
+        });
+        (void)control_.Send({.kind = MessageKind::kReportEnd, .text = {}});
         break;
       default:
         break;

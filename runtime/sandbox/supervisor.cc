@@ -97,7 +97,8 @@ int Supervisor::Run() {
     std::vector<pollfd> fds = {{.fd = sentry_.control.fd(), .events = POLLIN, .revents = 0},
                                {.fd = gofer_.control.fd(), .events = POLLIN, .revents = 0},
                                {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
-    const size_t first_of_relay = fds.size();
+    const size_t first = fds.size();
+    if (debug_ != nullptr) debug_->AddPolls(&fds);
     if (relay_ != nullptr) relay_->AddPolls(&fds);
     if (poll(fds.data(), fds.size(), -1) < 0) continue;  // EINTR
     const bool sentry_spoke = fds[0].revents != 0;
@@ -113,11 +114,26 @@ int Supervisor::Run() {
     }
     if (sentry_spoke && HearSentry()) return status_;
     if (fds[2].revents != 0) ForwardSignals();
-    if (relay_ == nullptr) continue;
-    relay_->Polled(fds, first_of_relay);
-    if (relay_->TakeHangUp())
-      (void)sentry_.control.Send({.kind = MessageKind::kHangUp, .text = {}});
+    ServeCompanions(fds, first);
   }
+}
+
+void Supervisor::ServeCompanions(const std::vector<pollfd>& polls, size_t first) {
+  if (debug_ != nullptr) {
+    // A sentry that left is noticed by the loop.
+    if (debug_->Polled(polls, first)) (void)sentry_.control.Send({MessageKind::kReport, 0, {}});
+    first += DebugServer::kPolls;
+  }
+  if (relay_ == nullptr) return;
+  relay_->Polled(polls, first);
+  if (relay_->TakeHangUp()) (void)sentry_.control.Send({MessageKind::kHangUp, 0, {}});
+}
+
+bool Supervisor::HearForCompanions(const Message& message) {
+  if (message.kind == MessageKind::kLog && log_ != nullptr) log_->Write(message.text);
+  if (message.kind == MessageKind::kReportLine && debug_ != nullptr) debug_->AddLine(message.text);
+  if (message.kind == MessageKind::kReportEnd && debug_ != nullptr) debug_->End();
+  return message.kind >= MessageKind::kReport;
 }
 
 bool Supervisor::RelaySignal(int signal) {
@@ -173,6 +189,7 @@ bool Supervisor::HearSentry() {
   if (!message.has_value()) {
     return Fail(absl::StrCat("the sentry ", Describe(KillAndReap(&sentry_.pid))), kFailureStatus);
   }
+  if (HearForCompanions(*message)) return false;
   switch (message->kind) {
     case MessageKind::kStarted:
       started_ = true;
@@ -185,10 +202,7 @@ bool Supervisor::HearSentry() {
     case MessageKind::kStopped:
       Stop();
       return false;
-    case MessageKind::kResize:
-    case MessageKind::kHangUp:
-    case MessageKind::kSignal:
-    case MessageKind::kMapped:  // these go the other way
+    default:  // these go the other way
       break;
   }
   return false;

@@ -8,11 +8,14 @@
 
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "platform/base/unique_fd.h"
 #include "runtime/control/wire.h"
+#include "runtime/sandbox/debug_server.h"
+#include "runtime/sandbox/log_file.h"
 #include "runtime/sandbox/terminal_relay.h"
 
 namespace ringfence::runtime {
@@ -33,16 +36,25 @@ struct Child {
 // The program's wait status (wait(2)) as an exit status: N, or 128 + signal.
 int ExitStatusOf(int wait_status);
 
+// What else goes on meanwhile; each may be null and outlives the supervisor.
+struct Companions {
+  TerminalRelay* relay = nullptr;  // -t
+  DebugServer* debug = nullptr;
+  LogFile* log = nullptr;
+};
+
 class Supervisor {
  public:
-  // `say` writes one line for the person. `relay`: `-t`; null: the program has our streams.
+  // `say` writes one line for the person.
   Supervisor(UniqueFd signals, Child sentry, Child gofer,
-             absl::FunctionRef<void(std::string_view)> say, TerminalRelay* relay = nullptr)
+             absl::FunctionRef<void(std::string_view)> say, Companions companions = {})
       : signals_(std::move(signals)),
         sentry_(std::move(sentry)),
         gofer_(std::move(gofer)),
         say_(say),
-        relay_(relay) {}
+        relay_(companions.relay),
+        debug_(companions.debug),
+        log_(companions.log) {}
   // Kills what is left of the sandbox and waits until it is gone.
   ~Supervisor();
 
@@ -55,6 +67,9 @@ class Supervisor {
   bool RelaySignal(int signal);
   void Stop();
   void Finished(int wait_status);
+  void ServeCompanions(const std::vector<pollfd>& polls, size_t first);
+  // What the sentry sends for them; false: it is something else.
+  bool HearForCompanions(const Message& message);
   // Each true when `status_` says how it ended.
   bool HearSentry();
   bool HearGofer(const Message& message);
@@ -66,6 +81,8 @@ class Supervisor {
   Child gofer_;
   absl::FunctionRef<void(std::string_view)> say_;
   TerminalRelay* const relay_;
+  DebugServer* const debug_;
+  LogFile* const log_;
   bool started_ = false;
   int status_ = kFailureStatus;
 };

@@ -7,6 +7,7 @@
 #include "sentry/boot/command.h"
 #include "sentry/boot/mount_tree.h"
 #include "sentry/boot/process_source.h"
+#include "sentry/boot/task_report.h"
 #include "sentry/boot/terminals.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/kernel/kernel.h"
@@ -108,6 +109,10 @@ class KernelSandbox final : public Sandbox {
   void HangUp() override { terminals_.HangUp(); }
 
   void Kill() override { kernel_.Kill(); }
+
+  void Report(const std::function<void(std::string_view)>& line) const override {
+    ReportTasks(kernel_, line);
+  }
 
   uint64_t SystemCalls() const override {
     uint64_t calls = dispatcher_.unknown_calls();

@@ -69,6 +69,8 @@ class Sandbox {
   virtual void HangUp() = 0;
   // Kills everything; WaitForInit then returns.
   virtual void Kill() = 0;
+  // What its tasks do, line by line (task_report.h).
+  virtual void Report(const std::function<void(std::string_view)>& line) const = 0;
   // System calls that reached the sentry so far.
   virtual uint64_t SystemCalls() const = 0;
 };

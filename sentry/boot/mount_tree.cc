@@ -11,6 +11,7 @@
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/sys/sys.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -132,6 +133,7 @@ absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::Make() {
   MountAt(*tree, "tmpfs", "/dev/shm", "mode=1777", kUsual);
   MountAt(*tree, "devpts", "/dev/pts", "", MS_NOSUID | MS_NOEXEC);
   MountAt(*tree, "proc", "/proc", "", kUsual | MS_NOEXEC);
+  MountAt(*tree, "sysfs", "/sys", "", kUsual | MS_NOEXEC);
   MountAt(*tree, "tmpfs", "/tmp", "mode=1777", kUsual);
   return tree;
 }
@@ -158,6 +160,7 @@ Result<std::shared_ptr<FileSystem>> MountTree::MakeFileSystem(const CallContext&
                                                               std::string_view type,
                                                               std::string_view data) const {
   if (type == "proc") return MakeProcFs(options_.processes);
+  if (type == "sysfs") return MakeSysFs(options_.processes);
   if (type == "devpts" && options_.devpts != nullptr) return options_.devpts;
   Tmpfs::Options options = TmpfsDefaults();
   options.uid = ctx.creds->fsuid;

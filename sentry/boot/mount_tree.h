@@ -3,6 +3,7 @@
 //   /         the gofer's tree; over it, writable, an upper tree: see RootLayers
 //   /dev      devtmpfs; /dev/shm a tmpfs; /dev/pts devpts
 //   /proc     procfs
+//   /sys      sysfs
 //   /tmp      tmpfs
 //
 // A place that the gofer's tree does not have is made in the upper one; where there is none it
@@ -54,8 +55,8 @@ class MountTree {
   // Unavailable: the gofer. ResourceExhausted.
   absl::StatusOr<std::shared_ptr<MountNamespace>> Make();
 
-  // tmpfs (size=, nr_inodes=, mode=, uid=, gid=), proc, devtmpfs, devpts (the one there is; its
-  // data is not looked at). ENODEV, EINVAL, ENOMEM.
+  // tmpfs (size=, nr_inodes=, mode=, uid=, gid=), proc, sysfs, devtmpfs, devpts (the one there is;
+  // its data is not looked at). ENODEV, EINVAL, ENOMEM.
   Result<std::shared_ptr<FileSystem>> MakeFileSystem(const CallContext& ctx, std::string_view type,
                                                      std::string_view data) const;
 

@@ -68,15 +68,19 @@ std::vector<std::string> Lines(MountNamespace& ns) {
 
 // "/", then what boot mounts below it.
 std::vector<std::string> Expected(const std::string& root) {
-  return {root, "/dev devtmpfs rw,nosuid", "/proc proc rw,nosuid,nodev,noexec",
-          "/tmp tmpfs rw,nosuid,nodev", "/dev/shm tmpfs rw,nosuid,nodev",
+  return {root,
+          "/dev devtmpfs rw,nosuid",
+          "/proc proc rw,nosuid,nodev,noexec",
+          "/sys sysfs rw,nosuid,nodev,noexec",
+          "/tmp tmpfs rw,nosuid,nodev",
+          "/dev/shm tmpfs rw,nosuid,nodev",
           "/dev/pts devpts rw,nosuid,noexec"};
 }
 
 TEST_CASE(
     "a sandbox sees the gofer's tree below a writable one, and its own /dev, /proc and /tmp") {
   Fixture f;
-  for (const char* path : {"/dev", "/proc", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
+  for (const char* path : {"/dev", "/proc", "/sys", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
   const auto ns = f.Tree().Make();
   REQUIRE(ns.ok());
   CHECK(Lines(**ns) == Expected("/ overlay rw"));
@@ -100,7 +104,7 @@ TEST_CASE(
 TEST_CASE("the root can be read-only") {
   Fixture f;
   f.root.kind = RootLayers::Upper::kNone;
-  for (const char* path : {"/dev", "/proc", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
+  for (const char* path : {"/dev", "/proc", "/sys", "/tmp", "/bin"}) f.gofer.AddDirectory(path);
   const auto ns = f.Tree().Make();
   REQUIRE(ns.ok());
   CHECK(Lines(**ns) == Expected("/ goferfs ro"));
@@ -149,11 +153,11 @@ TEST_CASE("places that the gofer does not have are made, if the root can be writ
 
 TEST_CASE("a place that is no directory is left out and logged") {
   Fixture f;
-  for (const char* path : {"/dev", "/proc"}) f.gofer.AddDirectory(path);
+  for (const char* path : {"/dev", "/proc", "/sys"}) f.gofer.AddDirectory(path);
   f.gofer.AddFile("/tmp", 0644);
   const auto ns = f.Tree().Make();
   REQUIRE(ns.ok());
-  CHECK((*ns)->List((*ns)->root()).size() == 5);
+  CHECK((*ns)->List((*ns)->root()).size() == 6);
   CHECK(f.log == std::vector<std::string>{"no tmpfs at /tmp: ENOTDIR"});
 }
 

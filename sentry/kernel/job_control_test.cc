@@ -186,6 +186,7 @@ TEST_CASE("A terminal that is hung up tells the leader, and its foreground when 
       s.Handle(SigNo::kHup, [&](int) { told = true; });
       s.SetAction(SigNo::kTtou, {kSigIgn, 0, 0, {}});
       const int32_t job = static_cast<int32_t>(s.Fork([](Guest& c) {
+        c.SetAction(SigNo::kHup, {kSigDfl, 0, 0, {}});
         while (true) c.Spin();
       }));
       CHECK(SetGroup(s, job, job) == 0);

@@ -28,6 +28,7 @@
 #include "sentry/arch/signal_frame.h"
 #include "sentry/base/call_context.h"
 #include "sentry/base/wait_queue.h"
+#include "sentry/kernel/call_history.h"
 #include "sentry/kernel/cpu_numbers.h"
 #include "sentry/kernel/deadline.h"
 #include "sentry/kernel/limits.h"
@@ -245,6 +246,8 @@ class Task final : public platform::SyscallService,
   Settings settings() const;
   void SetSettings(Settings settings);
 
+  CallHistory& history() { return history_; }  // Begin, End: who serves the call; Read: any thread
+
   // --- accounting; any thread ---
   Rusage Usage() const;
   int64_t CpuTimeNs() const;                                // user + system
@@ -354,6 +357,7 @@ class Task final : public platform::SyscallService,
   int64_t last_mark_ns_ = 0;
   std::shared_ptr<VforkCompletion> vfork_done_;  // the parent waits for it
 
+  CallHistory history_;
   Sleeper sleeper_;
   std::atomic<uint32_t> work_{0};
   std::atomic<bool> in_guest_{false};

@@ -60,9 +60,11 @@ int64_t TableDispatcher::Dispatch(Task& task, const platform::SyscallRequest& re
   if (row < 0) [[unlikely]]
     return ServeUnknown(task, request);
   counts_[row].fetch_add(1, std::memory_order_relaxed);
-  if (options_.trace) [[unlikely]]
-    return DispatchTraced(row, task, request);
-  return Serve(row, task, request, /*may_block=*/true);
+  task.history().Begin(request);
+  const int64_t result = options_.trace ? DispatchTraced(row, task, request)
+                                        : Serve(row, task, request, /*may_block=*/true);
+  task.history().End(result);
+  return result;
 }
 
 int64_t TableDispatcher::DispatchTraced(int row, Task& task,
@@ -96,6 +98,8 @@ bool TableDispatcher::ServeNonBlocking(Task& task, const platform::SyscallReques
   // Restart codes mean a signal has to be handled first, on the task's own thread.
   if (value <= -512 && value >= -4095) return false;
   counts_[row].fetch_add(1, std::memory_order_relaxed);
+  task.history().Begin(request);
+  task.history().End(value);
   *result = value;
   return true;
 }

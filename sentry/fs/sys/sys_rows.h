@@ -1,0 +1,20 @@
+// The tables that sysfs is made of; private to this folder. The kinds of inodes are procfs's.
+#ifndef RINGFENCE_SENTRY_FS_SYS_SYS_ROWS_H_
+#define RINGFENCE_SENTRY_FS_SYS_SYS_ROWS_H_
+
+#include <string>
+#include <vector>
+
+#include "sentry/fs/proc/proc_inode.h"
+
+namespace ringfence::sentry {
+
+inline ProcGenerator FixedText(std::string text) {
+  return [text](const CallContext&, const ProcPlace&) -> Result<std::string> { return text; };
+}
+
+const std::vector<ProcRow>& SysSystemRows();  // devices/system
+
+}  // namespace ringfence::sentry
+
+#endif  // RINGFENCE_SENTRY_FS_SYS_SYS_ROWS_H_
