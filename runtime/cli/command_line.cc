@@ -1,11 +1,18 @@
 #include "runtime/cli/command_line.h"
 
+#include <sched.h>
+
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <map>
 #include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 
 namespace ringfence::runtime {
 namespace {
@@ -16,7 +23,8 @@ constexpr char kDoUsage[] =
     "usage: ringfence do [-t] [--exitless=auto|on|off] [--network=none] [--strace] [--cwd DIR] "
     "[--env "
     "NAME=VALUE]... "
-    "[--debug-log FILE] [--stats FILE] [--debug-unconfined] [--] COMMAND [ARGUMENT]...";
+    "[--memory SIZE] [--cpus NUMBER] [--debug-log FILE] [--stats FILE] [--debug-unconfined] [--] "
+    "COMMAND [ARGUMENT]...";
 constexpr char kMainHelp[] =
     "usage: ringfence COMMAND ...\n"
     "\n"
@@ -49,7 +57,39 @@ ExitlessMode ToExitlessMode(const std::string& mode) {
   return mode == "off" ? ExitlessMode::kOff : ExitlessMode::kAuto;
 }
 
+// "512m", "2G", "1073741824": bytes, as podman and docker take them. 0: it is none.
+uint64_t ToBytes(const std::string& text) {
+  uint64_t value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  std::string unit(rest, end);
+  if (unit.size() == 2 && (unit[1] == 'b' || unit[1] == 'B')) unit.pop_back();
+  if (error != std::errc() || unit.size() > 1) return 0;
+  const size_t power = unit.empty() ? 0 : std::string("bkmgt").find(absl::ascii_tolower(unit[0]));
+  if (power == std::string::npos || value > (~uint64_t{0} >> 10 * power)) return 0;
+  return value << 10 * power;
+}
+
+std::string CheckMemory(const std::string& size) {
+  constexpr uint64_t kLeast = uint64_t{32} << 20, kMost = uint64_t{1} << 40;
+  const uint64_t bytes = ToBytes(size);
+  const bool fits = bytes >= kLeast && bytes <= kMost;
+  return fits ? "" : "wants 32m to 1t, a number with k, m, g or t, not " + size;
+}
+
+// Like podman's, a decimal number; the sandbox gets as many whole CPUs as it needs for that.
+double ToCpus(const std::string& text) {
+  double cpus = 0;
+  return absl::SimpleAtod(text, &cpus) && cpus > 0 && cpus <= CPU_SETSIZE ? cpus : 0;
+}
+
+std::string CheckCpus(const std::string& cpus) {
+  return ToCpus(cpus) > 0 ? "" : "wants a number of CPUs above 0, not " + cpus;
+}
+
 struct DoFlags {
+  std::string memory;
+  std::string cpus;
   std::string exitless = "auto";
   std::string network = "none";
   bool strace = false;
@@ -81,6 +121,16 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
       ->expected(1)
       ->allow_extra_args(false)  // or it would take the command, too
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app->add_option("--memory", flags->memory,
+                  "RAM of the sandbox, such as 512m or 2g; default: 4g. Beyond it the largest "
+                  "process is killed")
+      ->check(CLI::Validator(CheckMemory, "SIZE"))
+      ->take_last();
+  app->add_option("--cpus", flags->cpus,
+                  "CPUs of the sandbox, rounded up; default: all of the "
+                  "caller's")
+      ->check(CLI::Validator(CheckCpus, "NUMBER"))
+      ->take_last();
   app->add_option("--debug-log", flags->debug_log,
                   "append logs to this file; default: --strace to stderr, warnings to "
                   "/var/log/ringfence/ringfence.log (root) or "
@@ -130,6 +180,8 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
                       .stats = {},
                       .terminal = flags.terminal,
                       .debug_unconfined = flags.debug_unconfined,
+                      .memory_bytes = ToBytes(flags.memory),
+                      .cpus = static_cast<uint32_t>(std::ceil(ToCpus(flags.cpus))),
                       .command = std::move(command)};
   if (app.count("--cwd") > 0) parsed.cwd = std::move(flags.cwd);
   if (app.count("--debug-log") > 0) parsed.debug_log = std::move(flags.debug_log);

@@ -2,6 +2,7 @@
 #ifndef RINGFENCE_RUNTIME_CLI_COMMAND_LINE_H_
 #define RINGFENCE_RUNTIME_CLI_COMMAND_LINE_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <variant>
@@ -21,6 +22,8 @@ struct DoCommand {
   std::optional<std::string> stats;
   bool terminal = false;
   bool debug_unconfined = false;
+  uint64_t memory_bytes = 0;         // 0: not given
+  uint32_t cpus = 0;                 // 0: all of the caller's
   std::vector<std::string> command;  // never empty
 };
 

@@ -34,6 +34,28 @@ TEST_CASE("defaults") {
   CHECK_FALSE(command.debug_log.has_value());
   CHECK_FALSE(command.stats.has_value());
   CHECK(command.env.empty());
+  CHECK(command.memory_bytes == 0);
+  CHECK(command.cpus == 0);
+}
+
+TEST_CASE("sizes of memory and numbers of CPUs are written as for podman") {
+  CHECK(ParseDo({"--memory=512m", "true"}).memory_bytes == uint64_t{512} << 20);
+  CHECK(ParseDo({"--memory", "2G", "true"}).memory_bytes == uint64_t{2} << 30);
+  CHECK(ParseDo({"--memory=1gb", "true"}).memory_bytes == uint64_t{1} << 30);
+  CHECK(ParseDo({"--memory=33554432", "true"}).memory_bytes == 33554432);
+  for (const char* wrong : {"", "m", "-1", "5m", "2t", "1x", "99999999999999999999", "1e9", "64 m",
+                            "18014398509481984k"}) {
+    INFO(wrong);
+    CHECK(std::holds_alternative<UsageError>(
+        ParseCommandLine({"do", std::string("--memory=") + wrong, "true"})));
+  }
+  CHECK(ParseDo({"--cpus=1", "true"}).cpus == 1);
+  CHECK(ParseDo({"--cpus=1.5", "true"}).cpus == 2);
+  for (const char* wrong : {"", "0", "-1", "x", "nan", "inf", "1e9"}) {
+    INFO(wrong);
+    CHECK(std::holds_alternative<UsageError>(
+        ParseCommandLine({"do", std::string("--cpus=") + wrong, "true"})));
+  }
 }
 
 TEST_CASE("all flags, both spellings") {

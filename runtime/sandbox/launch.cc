@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -115,8 +116,30 @@ absl::Status Connect(Plumbing* out) {
   return absl::OkStatus();
 }
 
+// The sandbox's threads inherit it, and its programs see as many CPUs.
+absl::Status RestrictCpus(uint32_t cpus) {
+  cpu_set_t usable;
+  if (sched_getaffinity(0, sizeof(usable), &usable) != 0) {
+    return absl::ErrnoToStatus(errno, "sched_getaffinity");
+  }
+  const auto available = static_cast<uint32_t>(CPU_COUNT(&usable));
+  if (cpus > available) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--cpus=", cpus, ": only ", available, " CPUs can be used here"));
+  }
+  for (int cpu = CPU_SETSIZE - 1; CPU_COUNT(&usable) > static_cast<int>(cpus); --cpu) {
+    CPU_CLR(cpu, &usable);
+  }
+  if (sched_setaffinity(0, sizeof(usable), &usable) == 0) return absl::OkStatus();
+  return absl::ErrnoToStatus(errno, "sched_setaffinity");
+}
+
 absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_streams) {
   Plumbing out;
+  if (command.cpus != 0) {
+    const absl::Status restricted = RestrictCpus(command.cpus);
+    if (!restricted.ok()) return restricted;
+  }
   absl::StatusOr<UniqueFd> kvm = OpenKvm();
   if (!kvm.ok()) return kvm.status();
   out.kvm = std::move(*kvm);
@@ -132,6 +155,7 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
                  .cwd = command.cwd.value_or(CallersDirectory()),
                  .cwd_required = command.cwd.has_value(),
                  .exitless = command.exitless,
+                 .memory_bytes = command.memory_bytes,
                  .strace = command.strace,
                  .uid = getuid(),
                  .gid = getgid(),

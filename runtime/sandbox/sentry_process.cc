@@ -135,6 +135,7 @@ class SentryProcess {
     options.exitless = spec.exitless;
     options.kvm_fd = kvm.get();
     options.small_entries = small_entries_;
+    if (spec.memory_bytes != 0) options.guest_memory_bytes = spec.memory_bytes;
     memory_bytes_ = options.guest_memory_bytes;
     auto made = platform::CreateKvmPlatform(options);
     if (!made.ok()) return made.status();

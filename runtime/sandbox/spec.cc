@@ -86,6 +86,7 @@ absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec) {
   wire.set_cwd(spec.cwd);
   wire.set_cwd_required(spec.cwd_required);
   wire.set_exitless(ToWire(spec.exitless));
+  wire.set_memory_bytes(spec.memory_bytes);
   wire.set_strace(spec.strace);
   wire.set_uid(spec.uid);
   wire.set_gid(spec.gid);
@@ -113,6 +114,7 @@ absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd) {
                      .cwd = wire.cwd(),
                      .cwd_required = wire.cwd_required(),
                      .exitless = FromWire(wire.exitless()),
+                     .memory_bytes = wire.memory_bytes(),
                      .strace = wire.strace(),
                      .uid = wire.uid(),
                      .gid = wire.gid(),

@@ -28,6 +28,7 @@ struct SandboxSpec {
   std::string cwd = "/";
   bool cwd_required = false;  // else the root stands in for a cwd that does not exist
   platform::ExitlessMode exitless = platform::ExitlessMode::kAuto;
+  uint64_t memory_bytes = 0;  // 0: the default
   bool strace = false;
   uint32_t uid = 0;  // the program's user, group and supplementary groups
   uint32_t gid = 0;

@@ -15,6 +15,7 @@ TEST_CASE("a specification survives the way, whatever its bytes") {
                             .cwd = "/x\xfe",
                             .cwd_required = true,
                             .exitless = platform::ExitlessMode::kOff,
+                            .memory_bytes = uint64_t{3} << 30,
                             .strace = true,
                             .uid = 1000,
                             .gid = 0xfffffffe,
@@ -28,6 +29,7 @@ TEST_CASE("a specification survives the way, whatever its bytes") {
   CHECK(read.cwd == spec.cwd);
   CHECK(read.cwd_required);
   CHECK(read.exitless == platform::ExitlessMode::kOff);
+  CHECK(read.memory_bytes == uint64_t{3} << 30);
   CHECK(read.strace);
   CHECK(read.uid == 1000);
   CHECK(read.gid == 0xfffffffe);

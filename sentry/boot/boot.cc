@@ -1,5 +1,6 @@
 #include "sentry/boot/boot.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -30,12 +31,20 @@ CredentialsRef MakeCredentials(const BootConfig& config) {
   return creds;
 }
 
+// A task costs the sentry memory of its own, next to the guest's: as many as Linux would have with
+// half of the memory (threads-max), within what one process of the host can have of threads.
+uint32_t MaxTasks(uint64_t memory_bytes) {
+  constexpr uint64_t kBytesPerTask = 256 << 10;
+  return static_cast<uint32_t>(std::clamp<uint64_t>(memory_bytes / kBytesPerTask, 64, 4096));
+}
+
 Kernel::Options KernelOptions(const BootConfig& config, TableDispatcher* dispatcher,
                               const Vdso* vdso) {
   Kernel::Options options;
   options.platform = config.platform;
   options.dispatcher = dispatcher;
   options.hostname = config.hostname;
+  options.max_tasks = MaxTasks(config.memory_bytes);
   options.cpus = config.cpus;
   options.vdso = vdso;
   options.exitless = config.exitless;

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "sentry/kernel/arch_call.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/oom.h"
 #include "sentry/kernel/task.h"
 
 namespace ringfence::sentry {
@@ -126,7 +127,7 @@ void Task::HandleFault(const platform::FaultExit& fault) {
       info = SigInfo::FaultAt(SigNo::kBus, kBusAdrErr, address);
       break;
     case FaultResult::kOutOfMemory:
-      Die("out of memory");
+      HandleOutOfMemory(*this);
       return;
   }
   trap_ = TrapOf(fault);
