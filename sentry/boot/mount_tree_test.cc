@@ -148,7 +148,7 @@ TEST_CASE("places that the gofer does not have are made, if the root can be writ
   CHECK(read_only.log ==
         std::vector<std::string>{"no devtmpfs at /dev: ENOENT", "no tmpfs at /dev/shm: ENOENT",
                                  "no devpts at /dev/pts: ENOENT", "no proc at /proc: ENOENT",
-                                 "no tmpfs at /tmp: ENOENT"});
+                                 "no sysfs at /sys: ENOENT", "no tmpfs at /tmp: ENOENT"});
 }
 
 TEST_CASE("a place that is no directory is left out and logged") {
