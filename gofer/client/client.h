@@ -203,7 +203,9 @@ class Client {
   virtual Result<FsAttributes> StatFs(NodeId node) = 0;
 
   // Gives nodes back. Never blocks, never fails: they are queued and sent in batches along with
-  // later calls. May be called on a service thread.
+  // later calls, at the latest with the next one that opens, makes or removes a file or asks how
+  // much room there is: what has no name any more takes room until then. May be called on a service
+  // thread.
   virtual void Close(std::span<const NodeId> nodes) = 0;
 
   // --- changes; by default EROFS, as of a tree that is served read-only ---

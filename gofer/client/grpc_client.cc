@@ -106,6 +106,9 @@ class GrpcClient final : public Client {
   Result<Reply> CallForFd(Method<Request, Reply> method, Request* request, uint32_t open_flags,
                           UniqueFd* fd);
   void SendClosed();
+  using Ids = google::protobuf::RepeatedField<uint64_t>;
+  // Moves at most `max` of those waiting.
+  void TakeClosed(size_t max, Ids* out);
   void ReportLoss(const std::string& reason);
 
   const std::function<void(std::string_view)> log_;
@@ -160,12 +163,17 @@ void GrpcClient::SendClosed() {
   {
     absl::MutexLock lock(&mutex_);
     if (closed_.size() < kCloseBatch) return;
-    const size_t count = std::min(closed_.size(), kMaxCloseBatch);
-    request.mutable_nodes()->Add(closed_.end() - static_cast<ptrdiff_t>(count), closed_.end());
-    closed_.resize(closed_.size() - count);
   }
+  TakeClosed(kMaxCloseBatch, request.mutable_nodes());
   // A gofer that does not know them or is gone has none of them open: nothing is lost.
   (void)RoundTrip(&wire::Gofer::Stub::Close, request);
+}
+
+void GrpcClient::TakeClosed(size_t max, Ids* out) {
+  absl::MutexLock lock(&mutex_);
+  const size_t count = std::min(closed_.size(), max);
+  out->Add(closed_.end() - static_cast<ptrdiff_t>(count), closed_.end());
+  closed_.resize(closed_.size() - count);
 }
 
 Result<Node> GrpcClient::Attach(uint32_t tree) {
@@ -210,6 +218,7 @@ Result<OpenedFile> GrpcClient::Open(NodeId node, std::span<const std::string_vie
   request.set_node(node);
   TRY(AddNames(components, request.mutable_components()));
   request.set_flags(flags);
+  TakeClosed(kCloseBatch, request.mutable_closed());
   UniqueFd fd;
   const wire::OpenReply reply = TRY(CallForFd(&wire::Gofer::Stub::Open, &request, flags, &fd));
   const Attributes attr = TRY(FromWire(reply.attr()));
@@ -254,6 +263,7 @@ Result<std::vector<ListedDirectory>> GrpcClient::ReadTree(NodeId node,
 Result<FsAttributes> GrpcClient::StatFs(NodeId node) {
   wire::StatFsRequest request;
   request.set_node(node);
+  TakeClosed(kCloseBatch, request.mutable_closed());
   return FromWire(TRY(Call(&wire::Gofer::Stub::StatFs, request)));
 }
 
@@ -268,6 +278,7 @@ Result<MadeObject> GrpcClient::Make(NodeId directory, std::string_view name,
   request.set_gid(object.gid);
   request.set_rdev(object.rdev);
   request.set_target(std::string(object.target));
+  TakeClosed(kCloseBatch, request.mutable_closed());
   MadeObject made;
   wire::MakeReply reply;
   if (open == AlsoOpen::kYes) {
@@ -299,6 +310,7 @@ Result<Attributes> GrpcClient::Unlink(NodeId directory, std::string_view name, V
   request.set_directory(directory);
   request.set_name(std::string(name));
   request.set_is_directory(victim == Victim::kDirectory);
+  TakeClosed(kCloseBatch, request.mutable_closed());
   return FromWire(TRY(Call(&wire::Gofer::Stub::Unlink, request)).directory());
 }
 

@@ -60,7 +60,13 @@ void Service::ReadLink(const wire::ReadLinkRequest& request, wire::ReadLinkReply
   reply->set_target(std::move(*target));
 }
 
+void Service::CloseFirst(const google::protobuf::RepeatedField<uint64_t>& nodes) {
+  // Nobody is told of ids that were never handed out.
+  (void)tree_->Close({nodes.data(), static_cast<size_t>(nodes.size())});
+}
+
 void Service::Open(const wire::OpenRequest& request, wire::OpenReply* reply) {
+  CloseFirst(request.closed());
   const auto components = NamesOf(request.components(), kMaxWalkComponents);
   if (!components.ok()) return reply->set_error(Code(components.error()));
   const Result<OpenedFile> opened = tree_->Open(request.node(), *components, request.flags());
@@ -96,6 +102,7 @@ void Service::ReadTree(const wire::ReadTreeRequest& request, wire::ReadTreeReply
 }
 
 void Service::StatFs(const wire::StatFsRequest& request, wire::StatFsReply* reply) {
+  CloseFirst(request.closed());
   const Result<FsAttributes> attr = tree_->StatFs(request.node());
   if (!attr.ok()) return reply->set_error(Code(attr.error()));
   gofer::ToWire(*attr, reply);

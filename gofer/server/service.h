@@ -45,6 +45,9 @@ class Service {
   int fd_socket() const { return donations_.socket(); }
 
  private:
+  // Those that came along with another call.
+  void CloseFirst(const google::protobuf::RepeatedField<uint64_t>& nodes);
+
   const std::unique_ptr<Tree> tree_;
   FdSender donations_;
 };

@@ -14,6 +14,7 @@ int32_t Code(Errno e) { return static_cast<int32_t>(e); }
 }  // namespace
 
 void Service::Make(const wire::MakeRequest& request, wire::MakeReply* reply) {
+  CloseFirst(request.closed());
   const NewObject object = {.mode = request.mode(),
                             .uid = request.uid(),
                             .gid = request.gid(),
@@ -41,6 +42,7 @@ void Service::Link(const wire::LinkRequest& request, wire::LinkReply* reply) {
 }
 
 void Service::Unlink(const wire::UnlinkRequest& request, wire::UnlinkReply* reply) {
+  CloseFirst(request.closed());
   const auto victim = request.is_directory() ? Client::Victim::kDirectory : Client::Victim::kFile;
   const Result<Attributes> directory = tree_->Unlink(request.directory(), request.name(), victim);
   if (!directory.ok()) return reply->set_error(Code(directory.error()));

@@ -23,6 +23,7 @@ constexpr char kDoUsage[] =
     "usage: ringfence do [-t] [--exitless=auto|on|off] [--network=none] [--strace] [--cwd DIR] "
     "[--env "
     "NAME=VALUE]... "
+    "[--rw PATH]... [--volume SRC:DST[:ro]]... [--overlay=memory|none|dir=DIR] "
     "[--memory SIZE] [--cpus NUMBER] [--debug-log FILE] [--stats FILE] [--debug-unconfined] [--] "
     "COMMAND [ARGUMENT]...";
 constexpr char kMainHelp[] =
@@ -87,6 +88,18 @@ std::string CheckCpus(const std::string& cpus) {
   return ToCpus(cpus) > 0 ? "" : "wants a number of CPUs above 0, not " + cpus;
 }
 
+std::string CheckVolume(const std::string& text) {
+  Volume ignored;
+  return ParseVolume(text, &ignored);
+}
+
+std::string CheckOverlay(const std::string& text) {
+  OverlayFlag ignored;
+  return ParseOverlay(text, &ignored);
+}
+
+std::string CheckPath(const std::string& path) { return path.empty() ? "wants a path" : ""; }
+
 struct DoFlags {
   std::string memory;
   std::string cpus;
@@ -95,11 +108,24 @@ struct DoFlags {
   bool strace = false;
   std::string cwd;
   std::vector<std::string> env;
+  std::vector<std::string> rw;
+  std::vector<std::string> volumes;
+  std::string overlay = "memory";
   std::string debug_log;
   std::string stats;
   bool terminal = false;
   bool debug_unconfined = false;
 };
+
+// A flag that may be given more than once, with one value each time.
+void AddRepeated(CLI::App* app, const char* name, std::vector<std::string>* out,
+                 std::string (*check)(const std::string&), const char* value, const char* help) {
+  app->add_option(name, *out, help)
+      ->check(CLI::Validator(check, value))
+      ->expected(1)
+      ->allow_extra_args(false)  // or it would take the command, too
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
 
 void AddDoFlags(CLI::App* app, DoFlags* flags) {
   app->prefix_command();
@@ -116,11 +142,16 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
   app->add_flag("--strace", flags->strace, "log every system call of the program");
   app->add_option("--cwd", flags->cwd, "directory to start in; default: this one, or /")
       ->take_last();
-  app->add_option("--env", flags->env, "set a variable of the program's environment")
-      ->check(CLI::Validator(CheckEnvironment, "NAME=VALUE"))
-      ->expected(1)
-      ->allow_extra_args(false)  // or it would take the command, too
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  AddRepeated(app, "--env", &flags->env, CheckEnvironment, "NAME=VALUE",
+              "set a variable of the program's environment");
+  AddRepeated(app, "--rw", &flags->rw, CheckPath, "PATH",
+              "let the program change this directory or file of the host");
+  AddRepeated(app, "--volume", &flags->volumes, CheckVolume, "SRC:DST[:ro]",
+              "show SRC of the host at DST, writable unless :ro is given");
+  app->add_option("--overlay", flags->overlay,
+                  "where the root's changes go: memory, none (the host's files), dir=DIR")
+      ->check(CLI::Validator(CheckOverlay, "WHERE"))
+      ->take_last();
   app->add_option("--memory", flags->memory,
                   "RAM of the sandbox, such as 512m or 2g; default: 4g. Beyond it the largest "
                   "process is killed")
@@ -144,13 +175,23 @@ void AddDoFlags(CLI::App* app, DoFlags* flags) {
                 "protect the host from a broken sandbox");
 }
 
+std::vector<Volume> VolumesOf(const DoFlags& flags) {
+  std::vector<Volume> volumes;
+  for (const std::string& path : flags.rw) {
+    volumes.push_back({.source = path, .destination = "", .read_only = false});
+  }
+  for (const std::string& text : flags.volumes) ParseVolume(text, &volumes.emplace_back());
+  return volumes;
+}
+
 UsageError DoError(const std::string& what) {
   return {.message = "do: " + what.substr(0, what.find('\n')), .usage = kDoUsage};
 }
 
 CommandLine ParseDo(const std::vector<std::string>& args) {
-  CLI::App app("Runs COMMAND in a new sandbox that sees the host's files read-only.",
-               "ringfence do");
+  CLI::App app(
+      "Runs COMMAND in a new sandbox that sees the host's files and changes its own view of them.",
+      "ringfence do");
   DoFlags flags;
   AddDoFlags(&app, &flags);
   // What follows `--` is the command's, whatever it looks like.
@@ -176,6 +217,7 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
                       .strace = flags.strace,
                       .cwd = {},
                       .env = std::move(flags.env),
+                      .volumes = VolumesOf(flags),
                       .debug_log = {},
                       .stats = {},
                       .terminal = flags.terminal,
@@ -183,6 +225,7 @@ CommandLine ParseDo(const std::vector<std::string>& args) {
                       .memory_bytes = ToBytes(flags.memory),
                       .cpus = static_cast<uint32_t>(std::ceil(ToCpus(flags.cpus))),
                       .command = std::move(command)};
+  ParseOverlay(flags.overlay, &parsed.overlay);
   if (app.count("--cwd") > 0) parsed.cwd = std::move(flags.cwd);
   if (app.count("--debug-log") > 0) parsed.debug_log = std::move(flags.debug_log);
   if (app.count("--stats") > 0) parsed.stats = std::move(flags.stats);

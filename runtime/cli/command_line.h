@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "platform/api/platform.h"
+#include "runtime/cli/mount_flags.h"
 
 namespace ringfence::runtime {
 
@@ -18,6 +19,8 @@ struct DoCommand {
   bool strace = false;
   std::optional<std::string> cwd;
   std::vector<std::string> env;  // NAME=VALUE, in the order given
+  std::vector<Volume> volumes;   // --rw, then --volume
+  OverlayFlag overlay{};
   std::optional<std::string> debug_log;
   std::optional<std::string> stats;
   bool terminal = false;

@@ -121,5 +121,32 @@ TEST_CASE("help and version") {
   CHECK(std::holds_alternative<PrintText>(ParseCommandLine({"--version"})));
 }
 
+TEST_CASE("--rw, --volume and --overlay") {
+  const CommandLine parsed =
+      ParseCommandLine({"do", "--rw", "a", "--volume", "b:/c", "--rw=/d", "--volume=e:/f:ro",
+                        "--overlay=dir=/u", "true", "--rw"});
+  const DoCommand& command = std::get<DoCommand>(parsed);
+  REQUIRE(command.volumes.size() == 4);
+  CHECK(command.volumes[0].source == "a");
+  CHECK(command.volumes[1].source == "/d");
+  CHECK(command.volumes[1].destination.empty());
+  CHECK(command.volumes[2].destination == "/c");
+  CHECK_FALSE(command.volumes[2].read_only);
+  CHECK(command.volumes[3].source == "e");
+  CHECK(command.volumes[3].read_only);
+  CHECK(command.overlay.kind == OverlayFlag::Kind::kDirectory);
+  CHECK(command.overlay.directory == "/u");
+  CHECK(command.command == std::vector<std::string>{"true", "--rw"});
+  CHECK(std::get<DoCommand>(ParseCommandLine({"do", "true"})).overlay.kind ==
+        OverlayFlag::Kind::kMemory);
+  CHECK(std::get<DoCommand>(ParseCommandLine({"do", "--overlay", "none", "true"})).overlay.kind ==
+        OverlayFlag::Kind::kNone);
+  for (const char* wrong :
+       {"--volume=a", "--volume=:/b", "--volume=a:b", "--volume=a:/b:rx", "--volume=a:/b:ro:ro",
+        "--volume=", "--rw=", "--overlay=", "--overlay=dir=", "--overlay=tmp"}) {
+    CHECK(std::holds_alternative<UsageError>(ParseCommandLine({"do", wrong, "true"})));
+  }
+}
+
 }  // namespace
 }  // namespace ringfence::runtime

@@ -19,6 +19,7 @@
 #include "runtime/control/wire.h"
 #include "runtime/sandbox/confine.h"
 #include "runtime/sandbox/supervisor.h"
+#include "runtime/sandbox/trees.h"
 
 namespace ringfence::runtime {
 namespace {
@@ -36,19 +37,23 @@ size_t NodeDescriptors(uint64_t limit) {
 absl::StatusOr<std::unique_ptr<gofer::Server>> Start(ChildArguments* arguments,
                                                      ControlSocket* control) {
   WarmUpLibraries();
-  UniqueFd root = arguments->Take("root"), self_fd;
-  const absl::Status confined =
-      ConfineGofer(*arguments, control, {{&root, gofer::TreeAccess::kRead}}, &self_fd);
+  std::vector<gofer::Export> exports = TakeTrees(arguments);
+  std::vector<ServedTree> trees;
+  for (gofer::Export& tree : exports) {
+    const bool writable = tree.access == gofer::Access::kReadWrite;
+    trees.push_back(
+        {&tree.root, writable ? gofer::TreeAccess::kReadWrite : gofer::TreeAccess::kRead});
+  }
+  UniqueFd self_fd;
+  const absl::Status confined = ConfineGofer(*arguments, control, trees, &self_fd);
   if (!confined.ok()) return confined;
   const absl::StatusOr<uint64_t> limit = gofer::RaiseDescriptorLimit();
   if (!limit.ok()) return limit.status();
   gofer::NodeTableLimits limits;
   limits.descriptors = NodeDescriptors(*limit);
-  std::vector<gofer::Export> exports;
-  exports.push_back({std::move(root), gofer::Access::kReadOnly});
   auto tree = gofer::Tree::Make(std::move(exports), limits, std::move(self_fd));
   if (!tree.ok()) {
-    return absl::ErrnoToStatus(static_cast<int>(tree.error()), "cannot serve the root");
+    return absl::ErrnoToStatus(static_cast<int>(tree.error()), "cannot serve the files");
   }
   if (arguments->confined()) {
     const absl::Status filtered = FilterCalls(

@@ -7,7 +7,7 @@
 namespace ringfence::runtime {
 
 // Serves the sentry until that has gone; ends the process. Failures go to the CLI.
-// Descriptors: control, root (the directory to serve), rpc, fds.
+// Descriptors: control, those of trees.h, rpc, fds.
 [[noreturn]] void RunGoferProcess(ChildArguments arguments);
 
 }  // namespace ringfence::runtime

@@ -30,6 +30,7 @@
 #include "runtime/sandbox/spec.h"
 #include "runtime/sandbox/supervisor.h"
 #include "runtime/sandbox/terminal_relay.h"
+#include "runtime/sandbox/trees.h"
 
 namespace ringfence::runtime {
 namespace {
@@ -96,7 +97,8 @@ absl::StatusOr<UniqueFd> MakeInertFile() {
 
 // The descriptors that the two processes share or get.
 struct Plumbing {
-  UniqueFd kvm, root, log, stats, spec, inert;
+  UniqueFd kvm, log, stats, spec, inert;
+  std::vector<gofer::Export> trees;        // the gofer's alone
   UniqueFd sentry_rpc, gofer_rpc;          // gRPC
   UniqueFd sentry_fds, gofer_fds;          // donated descriptors
   UniqueFd sentry_terminal, our_terminal;  // -t
@@ -147,8 +149,9 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
   if (!log.ok()) return log;
   const absl::Status stats = OpenOutput("statistics file", command.stats, O_TRUNC, &out.stats);
   if (!stats.ok()) return stats;
-  out.root.Reset(open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!out.root.valid()) return absl::ErrnoToStatus(errno, "cannot open /");
+  absl::StatusOr<SandboxTrees> trees = OpenTrees(command);
+  if (!trees.ok()) return trees.status();
+  out.trees = std::move(trees->trees);
   absl::StatusOr<UniqueFd> spec =
       WriteSpec({.args = command.command,
                  .env = MergeEnvironment(CallersEnvironment(), command.env),
@@ -160,6 +163,8 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
                  .uid = getuid(),
                  .gid = getgid(),
                  .groups = CallersGroups(),
+                 .volumes = std::move(trees->volumes),
+                 .overlay = command.overlay.kind,
                  .closed_streams = closed_streams,
                  .terminal = command.terminal ? std::optional<TerminalSpec>(CallersTerminal())
                                               : std::nullopt});
@@ -204,14 +209,16 @@ struct Confinement {
 
 absl::StatusOr<Child> StartGofer(const Plumbing& p, const Confinement& confinement) {
   const int none = p.inert.get();
-  return Start(
-      {.role = kGoferRole,
-       .fds = {{"root", p.root.get()}, {"rpc", p.gofer_rpc.get()}, {"fds", p.gofer_fds.get()}},
-       .standard_streams = {none, none, none},
-       .own_namespaces = confinement.wanted,
-       .capabilities = GoferStartCapabilities(confinement.caller.may_map_any),
-       .reports_calls = confinement.reports_calls},
-      GoferIdMaps(confinement.caller));
+  std::vector<InheritedFd> fds = NameTrees(p.trees);
+  fds.push_back({"rpc", p.gofer_rpc.get()});
+  fds.push_back({"fds", p.gofer_fds.get()});
+  return Start({.role = kGoferRole,
+                .fds = std::move(fds),
+                .standard_streams = {none, none, none},
+                .own_namespaces = confinement.wanted,
+                .capabilities = GoferStartCapabilities(confinement.caller.may_map_any),
+                .reports_calls = confinement.reports_calls},
+               GoferIdMaps(confinement.caller));
 }
 
 absl::StatusOr<Child> StartSentry(const Plumbing& p, const Confinement& confinement,
@@ -281,8 +288,8 @@ int RunDo(const DoCommand& command, uint32_t closed_streams) {
     relay->Start();
   } else {
     // Whoever reads the program's output sees its end when the program closes it, not when we end.
-    dup2(plumbing->root.get(), STDIN_FILENO);
-    dup2(plumbing->root.get(), STDOUT_FILENO);
+    dup2(plumbing->inert.get(), STDIN_FILENO);
+    dup2(plumbing->inert.get(), STDOUT_FILENO);
   }
   // Our copies would keep the channels open when one side has died.
   plumbing = absl::CancelledError();

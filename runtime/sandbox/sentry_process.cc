@@ -159,6 +159,22 @@ class SentryProcess {
     return streams;
   }
 
+  // The numbers of the trees: see trees.h.
+  static void SetFiles(SandboxSpec* spec, sentry::BootConfig* config) {
+    using Upper = sentry::RootLayers::Upper;
+    uint32_t tree = 0;
+    for (VolumeSpec& volume : spec->volumes) {
+      config->volumes.push_back({.tree = ++tree,
+                                 .source = std::move(volume.source),
+                                 .destination = std::move(volume.destination),
+                                 .read_only = volume.read_only});
+    }
+    if (spec->overlay == OverlayFlag::Kind::kNone) config->root.kind = Upper::kDirect;
+    if (spec->overlay != OverlayFlag::Kind::kDirectory) return;
+    config->root.kind = Upper::kGofer;
+    config->root.tree = ++tree;
+  }
+
   absl::Status Boot(SandboxSpec spec, std::array<UniqueFd, 3> streams, UniqueFd log_fd) {
     const bool has_log = log_fd.valid();
     const LineWriter lines(has_log ? std::move(log_fd) : UniqueFd(STDERR_FILENO));
@@ -175,6 +191,7 @@ class SentryProcess {
     config.envp = std::move(spec.env);
     config.cwd = std::move(spec.cwd);
     config.cwd_required = spec.cwd_required;
+    SetFiles(&spec, &config);
     config.streams = std::move(streams);
     if (spec.terminal.has_value()) {
       config.console = {.socket = arguments_.Take("terminal"),

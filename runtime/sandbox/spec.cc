@@ -75,6 +75,27 @@ TerminalSpec FromWire(const control::wire::Terminal& wire) {
   return terminal;
 }
 
+control::wire::Overlay ToWire(OverlayFlag::Kind kind) {
+  if (kind == OverlayFlag::Kind::kNone) return control::wire::NONE;
+  return kind == OverlayFlag::Kind::kDirectory ? control::wire::DIRECTORY : control::wire::MEMORY;
+}
+
+OverlayFlag::Kind FromWire(control::wire::Overlay overlay) {
+  if (overlay == control::wire::NONE) return OverlayFlag::Kind::kNone;
+  return overlay == control::wire::DIRECTORY ? OverlayFlag::Kind::kDirectory
+                                             : OverlayFlag::Kind::kMemory;
+}
+
+std::vector<VolumeSpec> VolumesFromWire(const control::wire::SandboxSpec& wire) {
+  std::vector<VolumeSpec> volumes;
+  for (const control::wire::Volume& volume : wire.volumes()) {
+    volumes.push_back({.source = volume.source(),
+                       .destination = volume.destination(),
+                       .read_only = volume.read_only()});
+  }
+  return volumes;
+}
+
 std::string_view NameOf(std::string_view setting) { return setting.substr(0, setting.find('=')); }
 
 }  // namespace
@@ -91,6 +112,13 @@ absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec) {
   wire.set_uid(spec.uid);
   wire.set_gid(spec.gid);
   for (const uint32_t group : spec.groups) wire.add_groups(group);
+  for (const VolumeSpec& volume : spec.volumes) {
+    control::wire::Volume* out = wire.add_volumes();
+    out->set_source(volume.source);
+    out->set_destination(volume.destination);
+    out->set_read_only(volume.read_only);
+  }
+  wire.set_overlay(ToWire(spec.overlay));
   wire.set_closed_streams(spec.closed_streams);
   if (spec.terminal.has_value()) ToWire(*spec.terminal, wire.mutable_terminal());
 
@@ -119,6 +147,8 @@ absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd) {
                      .uid = wire.uid(),
                      .gid = wire.gid(),
                      .groups = {wire.groups().begin(), wire.groups().end()},
+                     .volumes = VolumesFromWire(wire),
+                     .overlay = FromWire(wire.overlay()),
                      .closed_streams = wire.closed_streams(),
                      .terminal = wire.has_terminal()
                                      ? std::optional<TerminalSpec>(FromWire(wire.terminal()))

@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "platform/api/platform.h"
 #include "platform/base/unique_fd.h"
+#include "runtime/cli/mount_flags.h"
 #include "sentry/fs/tty/termios.h"
 
 namespace ringfence::runtime {
@@ -20,6 +21,12 @@ struct TerminalSpec {
   using Settings = sentry::Termios;
   Settings settings = sentry::DefaultTermios();
   sentry::WindowSize size;
+};
+
+struct VolumeSpec {
+  std::string source;  // for messages and /proc/mounts
+  std::string destination;
+  bool read_only = false;
 };
 
 struct SandboxSpec {
@@ -33,8 +40,10 @@ struct SandboxSpec {
   uint32_t uid = 0;  // the program's user, group and supplementary groups
   uint32_t gid = 0;
   std::vector<uint32_t> groups;
-  uint32_t closed_streams = 0;           // bit n: the caller had descriptor n (0 to 2) closed
-  std::optional<TerminalSpec> terminal;  // none: the program has the caller's streams
+  std::vector<VolumeSpec> volumes{};
+  OverlayFlag::Kind overlay = OverlayFlag::Kind::kMemory;
+  uint32_t closed_streams = 0;             // bit n: the caller had descriptor n (0 to 2) closed
+  std::optional<TerminalSpec> terminal{};  // none: the program has the caller's streams
 };
 
 absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec);

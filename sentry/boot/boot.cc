@@ -70,7 +70,9 @@ class KernelSandbox final : public Sandbox {
                      .processes = &processes_,
                      .devpts = terminals_.devpts(),
                      .memory_bytes = config.memory_bytes,
-                     .log = config.log}) {}
+                     .log = config.log,
+                     .root = config.root,
+                     .volumes = config.volumes}) {}
 
   absl::Status Start(BootConfig config) {
     RegisterMemoryDevices(devices_, &config.platform->memory());

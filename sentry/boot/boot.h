@@ -4,7 +4,7 @@
 // them is put together here: the mount tree, the system call table, the kernel, the standard
 // streams and the first program.
 //
-// Mount tree: the gofer's root, read-only, at /; tmpfs at /tmp and /dev/shm; /dev; /dev/pts; /proc.
+// Mount tree: mount_tree.h.
 #ifndef RINGFENCE_SENTRY_BOOT_BOOT_H_
 #define RINGFENCE_SENTRY_BOOT_BOOT_H_
 
@@ -21,6 +21,7 @@
 #include "gofer/client/client.h"
 #include "platform/api/platform.h"
 #include "platform/base/unique_fd.h"
+#include "sentry/boot/layers.h"
 #include "sentry/fs/tty/termios.h"
 
 namespace ringfence::sentry {
@@ -41,6 +42,8 @@ struct BootConfig {
   bool cwd_required = false;             // else / stands in for a directory that is not there
   std::array<UniqueFd, 3> streams;       // standard streams; an invalid one stays closed
   std::optional<ConsoleConfig> console;  // takes the place of `streams`
+  RootLayers root{};
+  std::vector<Volume> volumes;  // in the order in which they are mounted
   std::string hostname = "ringfence";
   uint64_t memory_bytes = 0;  // RAM the sandbox reports
   uint32_t cpus = 1;
@@ -79,7 +82,7 @@ class Sandbox {
 //   NotFound             the command does not exist             (a shell would exit with 127)
 //   PermissionDenied     it cannot be executed                  (126)
 //   FailedPrecondition   it is no program that runs here        (126)
-//   InvalidArgument      the working directory
+//   InvalidArgument      the working directory, or a volume
 //   Unavailable          the gofer
 //   ResourceExhausted    memory
 absl::StatusOr<std::unique_ptr<Sandbox>> Boot(BootConfig config);

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "sentry/boot/volumes.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/overlay/overlay.h"
@@ -88,13 +89,17 @@ absl::Status GoferError(Errno error) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::MakeRoot() const {
-  GoferFs::Options gofer;
-  // The client outlives us: nothing to delete.
-  gofer.client = std::shared_ptr<gofer::Client>(std::shared_ptr<void>(), options_.gofer);
-  gofer.chunks = std::make_shared<ChunkCache>(options_.memory);
-  const Result<std::shared_ptr<GoferFs>> root = GoferFs::Create(gofer);
+absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::MakeRoot(
+    const GoferFs::Options& gofer) const {
+  GoferFs::Options lowest = gofer;
+  const bool direct = options_.root.kind == RootLayers::Upper::kDirect;
+  if (direct) {
+    lowest.access = GoferFs::Access::kReadWrite;
+    lowest.owner = GoferFs::Owner::kShared;
+  }
+  const Result<std::shared_ptr<GoferFs>> root = GoferFs::Create(lowest);
   if (!root.ok()) return GoferError(root.error());
+  if (direct) return MountNamespace::Create(*root, "root");
   if (options_.root.kind == RootLayers::Upper::kNone) {
     return MountNamespace::Create(*root, "root", MS_RDONLY);
   }
@@ -106,6 +111,15 @@ absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::MakeRoot() const {
     memory.first_inode = kUpperInode + 1;
     overlay.upper = Tmpfs::Create(memory);
     overlay.new_upper = true;
+  }
+  if (options_.root.kind == RootLayers::Upper::kGofer) {
+    GoferFs::Options upper = gofer;
+    upper.tree = options_.root.tree;
+    upper.access = GoferFs::Access::kReadWrite;
+    upper.is_overlay_upper = true;
+    const Result<std::shared_ptr<GoferFs>> made = GoferFs::Create(upper);
+    if (!made.ok()) return GoferError(made.error());
+    overlay.upper = *made;
   }
   const Result<std::shared_ptr<OverlayFs>> both = OverlayFs::Create(overlay);
   if (!both.ok()) {
@@ -126,7 +140,11 @@ Tmpfs::Options MountTree::TmpfsDefaults() const {
 }
 
 absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::Make() {
-  absl::StatusOr<std::shared_ptr<MountNamespace>> root = MakeRoot();
+  GoferFs::Options gofer;
+  // The client outlives us: nothing to delete.
+  gofer.client = std::shared_ptr<gofer::Client>(std::shared_ptr<void>(), options_.gofer);
+  gofer.chunks = std::make_shared<ChunkCache>(options_.memory);
+  absl::StatusOr<std::shared_ptr<MountNamespace>> root = MakeRoot(gofer);
   if (!root.ok()) return root;
   const std::shared_ptr<MountNamespace>& tree = *root;
   MountAt(*tree, "devtmpfs", "/dev", "", MS_NOSUID);
@@ -134,7 +152,14 @@ absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::Make() {
   MountAt(*tree, "devpts", "/dev/pts", "", MS_NOSUID | MS_NOEXEC);
   MountAt(*tree, "proc", "/proc", "", kUsual | MS_NOEXEC);
   MountAt(*tree, "sysfs", "/sys", "", kUsual | MS_NOEXEC);
-  MountAt(*tree, "tmpfs", "/tmp", "mode=1777", kUsual);
+  // Where the host's files are to be changed, those in /tmp are among them.
+  const bool direct = options_.root.kind == RootLayers::Upper::kDirect;
+  if (!direct) MountAt(*tree, "tmpfs", "/tmp", "mode=1777", kUsual);
+  for (const Volume& volume : options_.volumes) {
+    const absl::Status mounted =
+        MountVolume(*tree, volume, gofer, direct ? MissingPlaces::kRefuse : MissingPlaces::kMake);
+    if (!mounted.ok()) return mounted;
+  }
   return tree;
 }
 
@@ -145,8 +170,9 @@ void MountTree::MountAt(MountNamespace& tree, std::string_view type, std::string
   const FsContext fs(tree.root(), tree.root(), 0);
   const PathBase base{.fs = &fs, .start = nullptr};
   const auto mount = [&]() -> Result<void> {
-    // EEXIST where it is there; what else is wrong shows below.
-    static_cast<void>(Vfs::Mkdir(ctx, base, path, 0755));
+    // EEXIST where it is there; what else is wrong shows below. Never on the host.
+    const bool may_make = options_.root.kind != RootLayers::Upper::kDirect;
+    if (may_make) static_cast<void>(Vfs::Mkdir(ctx, base, path, 0755));
     const DentryRef target = TRY(Vfs::Resolve(ctx, base, path, {.follow_last = false}));
     return tree.Mount(TRY(MakeFileSystem(ctx, type, data)), target, type, flags);
   };

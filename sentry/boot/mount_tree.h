@@ -4,7 +4,8 @@
 //   /dev      devtmpfs; /dev/shm a tmpfs; /dev/pts devpts
 //   /proc     procfs
 //   /sys      sysfs
-//   /tmp      tmpfs
+//   /tmp      tmpfs, unless the root is the host's itself (RootLayers::Upper::kDirect)
+//   volumes   where they are asked for
 //
 // A place that the gofer's tree does not have is made in the upper one; where there is none it
 // cannot be mounted on and is left out, with a line in the log.
@@ -14,29 +15,19 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "gofer/client/client.h"
 #include "platform/mem/guest_memory.h"
+#include "sentry/boot/layers.h"
+#include "sentry/fs/goferfs/goferfs.h"
 #include "sentry/fs/proc/proc_source.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/vfs/device_registry.h"
 #include "sentry/vfs/vfs.h"
 
 namespace ringfence::sentry {
-
-// What the root directory consists of, besides the gofer's tree, which is never changed.
-struct RootLayers {
-  enum class Upper {
-    kNone,    // the root is read-only
-    kMemory,  // in the sandbox's memory, half of it at most; gone with the sandbox
-    kGiven,   // `upper`
-  };
-  Upper kind = Upper::kMemory;
-  std::shared_ptr<FileSystem> upper;
-  // Nothing was ever written to `upper`: its root is to look like the gofer's.
-  bool upper_is_new = false;
-};
 
 class MountTree {
  public:
@@ -49,10 +40,11 @@ class MountTree {
     uint64_t memory_bytes;               // a tmpfs may take half of it, as on Linux
     std::function<void(std::string_view)> log;
     RootLayers root = {};
+    std::vector<Volume> volumes{};  // in the order in which they are mounted
   };
   explicit MountTree(Options options) : options_(std::move(options)) {}
 
-  // Unavailable: the gofer. ResourceExhausted.
+  // Unavailable: the gofer. ResourceExhausted. InvalidArgument: a volume that cannot be mounted.
   absl::StatusOr<std::shared_ptr<MountNamespace>> Make();
 
   // tmpfs (size=, nr_inodes=, mode=, uid=, gid=), proc, sysfs, devtmpfs, devpts (the one there is;
@@ -61,7 +53,7 @@ class MountTree {
                                                      std::string_view data) const;
 
  private:
-  absl::StatusOr<std::shared_ptr<MountNamespace>> MakeRoot() const;
+  absl::StatusOr<std::shared_ptr<MountNamespace>> MakeRoot(const GoferFs::Options& gofer) const;
   Tmpfs::Options TmpfsDefaults() const;
   void MountAt(MountNamespace& tree, std::string_view type, std::string_view path,
                std::string_view data, uint64_t flags) const;
