@@ -91,7 +91,9 @@ constexpr seccomp::Rule kCalls[] = {
     Allow(SYS_recvmsg, "gRPC from the gofer; donated descriptors"),
     Allow(SYS_sendto, "send(2): reports to the CLI"),
     Allow(SYS_recvfrom, "recv(2): signals from the CLI"),
-    AllowIf(SYS_shutdown, Is(1, SHUT_WR), "-t: the last output of the terminal has been sent to the CLI"),
+    AllowIf(SYS_shutdown, Is(1, SHUT_WR),
+            "-t: the last output of the terminal has been sent to the CLI"),
+    AllowIf(SYS_shutdown, Is(1, SHUT_RDWR), "gRPC: the gofer is gone"),
 
     // Waiting.
     Allow(SYS_futex, "locks, and how a task sleeps"),
