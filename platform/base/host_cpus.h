@@ -1,5 +1,5 @@
-// How many CPUs the host runs. Looked up once, in /sys: the processes of a sandbox do so before they
-// lose sight of it (runtime/confine).
+// How many CPUs the host runs. Looked up once, in /sys: the processes of a sandbox do so before
+// they lose sight of it (runtime/confine).
 #ifndef RINGFENCE_PLATFORM_BASE_HOST_CPUS_H_
 #define RINGFENCE_PLATFORM_BASE_HOST_CPUS_H_
 

@@ -83,7 +83,7 @@ TEST_CASE("clone refuses what Linux refuses") {
   test.Run([](Guest& g) {
     for (const uint64_t flags :
          {kCloneThread, kCloneSighand, kCloneThread | kCloneVm, kCloneNewNs | kCloneFs,
-          kCloneVm | kCloneSighand | kCloneClearSighand, kClonePidfd, uint64_t{kCloneParent}}) {
+          kCloneVm | kCloneSighand | kCloneClearSighand, uint64_t{kCloneParent}}) {
       CloneArgs args;
       args.flags = flags;
       CHECK(g.Clone(args, [](Guest&) {}) == Neg(Errno::kINVAL));

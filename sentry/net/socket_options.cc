@@ -7,6 +7,8 @@
 #include <cstring>
 #include <limits>
 
+#include "sentry/base/bytes.h"
+
 namespace ringfence::sentry {
 namespace {
 
@@ -20,11 +22,6 @@ Result<T> Load(std::string_view value) {
   T loaded;
   std::memcpy(&loaded, value.data(), sizeof(T));
   return loaded;
-}
-
-template <typename T>
-std::string Store(const T& value) {
-  return std::string(reinterpret_cast<const char*>(&value), sizeof(T));
 }
 
 // Options that are on or off, and no more.
@@ -53,7 +50,7 @@ Result<int64_t> LoadTimeout(std::string_view value) {
   return time.tv_sec * kSecond + time.tv_usec * 1000;
 }
 
-std::string StoreTimeout(int64_t ns) { return Store(timeval{ns / kSecond, ns % kSecond / 1000}); }
+std::string StoreTimeout(int64_t ns) { return BytesOf(timeval{ns / kSecond, ns % kSecond / 1000}); }
 
 }  // namespace
 
@@ -128,17 +125,17 @@ Result<void> SocketOptions::Set(const CallContext& ctx, int name, std::string_vi
 
 Result<std::string> SocketOptions::Get(int name) const {
   if (IsSwitch(name)) {
-    return Store<int32_t>((flags_.load(std::memory_order_relaxed) & Bit(name)) != 0 ? 1 : 0);
+    return BytesOf<int32_t>((flags_.load(std::memory_order_relaxed) & Bit(name)) != 0 ? 1 : 0);
   }
   switch (name) {
     case SO_SNDBUF:
-      return Store<uint32_t>(send_buffer());
+      return BytesOf<uint32_t>(send_buffer());
     case SO_RCVBUF:
-      return Store<uint32_t>(receive_buffer_.load(std::memory_order_relaxed));
+      return BytesOf<uint32_t>(receive_buffer_.load(std::memory_order_relaxed));
     case SO_RCVLOWAT:
-      return Store<uint32_t>(receive_low_water());
+      return BytesOf<uint32_t>(receive_low_water());
     case SO_SNDLOWAT:
-      return Store<int32_t>(1);
+      return BytesOf<int32_t>(1);
     case SO_RCVTIMEO:
     case kTimeoNewReceive:
       return StoreTimeout(receive_timeout_ns());
@@ -147,12 +144,12 @@ Result<std::string> SocketOptions::Get(int name) const {
       return StoreTimeout(send_timeout_ns());
     case SO_LINGER: {
       absl::MutexLock lock(&mutex_);
-      return Store(linger{linger_on_, linger_s_});
+      return BytesOf(linger{linger_on_, linger_s_});
     }
     case SO_PRIORITY:
-      return Store<int32_t>(priority_.load(std::memory_order_relaxed));
+      return BytesOf<int32_t>(priority_.load(std::memory_order_relaxed));
     case SO_MARK:
-      return Store<int32_t>(mark_.load(std::memory_order_relaxed));
+      return BytesOf<int32_t>(mark_.load(std::memory_order_relaxed));
     default:
       return Errno::kNOPROTOOPT;
   }

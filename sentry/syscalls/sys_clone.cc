@@ -31,7 +31,8 @@ Result<int64_t> CloneWithDescriptor(SyscallContext& ctx, CloneArgs args, VirtAdd
   if ((args.flags & (kCloneThread | kCloneDetached)) != 0) return Errno::kINVAL;
   // The child must not get the descriptor, so it is made afterwards; what could fail then is tried
   // before there is a child.
-  const int64_t probe = TRY(ctx.InstallFd(std::make_shared<ProcessFd>(ctx.task().group_ref(), 0), true));
+  const int64_t probe =
+      TRY(ctx.InstallFd(std::make_shared<ProcessFd>(ctx.task().group_ref(), 0), true));
   (void)ctx.fds().Close(static_cast<Fd>(probe));
   TRY(ctx.mm().CopyOut(at, &probe, sizeof(int32_t)));
   ThreadGroupRef child;

@@ -4,15 +4,14 @@
 #include <algorithm>
 #include <limits>
 
+#include "sentry/base/bytes.h"
 #include "sentry/syscalls/handlers.h"
 #include "sentry/syscalls/socket_call.h"
 
 namespace ringfence::sentry {
 namespace {
 
-std::string Number(int32_t value) {
-  return std::string(reinterpret_cast<const char*>(&value), sizeof(value));
-}
+std::string Number(int32_t value) { return BytesOf(value); }
 
 // What is known of any socket; ENOPROTOOPT for everything else.
 Result<std::string> Describe(Socket& socket, int name) {

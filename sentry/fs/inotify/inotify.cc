@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <limits>
 #include <unordered_map>
 #include <vector>
@@ -236,7 +237,7 @@ Result<size_t> InotifyFile::Read(const CallContext&, UserIo& io, const int64_t* 
     std::string bytes(size, '\0');
     const inotify_event header{event.watch, event.mask, event.cookie,
                                static_cast<uint32_t>(size - sizeof(inotify_event))};
-    bytes.replace(0, sizeof(header), reinterpret_cast<const char*>(&header), sizeof(header));
+    std::memcpy(bytes.data(), &header, sizeof(header));
     bytes.replace(sizeof(header), event.name.size(), event.name);
     const size_t put = io.Write(bytes.data(), size).value_or(0);
     bytes_ -= size;

@@ -19,7 +19,7 @@ std::vector<std::string> Drain(TreeFixture& t, InotifyFile& file) {
     std::memcpy(&event, bytes->data() + at, sizeof(event));
     at += sizeof(event);
     events.push_back(std::to_string(event.wd) + ":" + std::to_string(event.mask) + ":" +
-                     std::string(bytes->data() + at));
+                     std::string(bytes->data() + at, strnlen(bytes->data() + at, event.len)));
     at += event.len;
   }
   return events;

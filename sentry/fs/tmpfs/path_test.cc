@@ -1,5 +1,6 @@
 // path_resolution(7) and open(2) over tmpfs.
 #include <linux/openat2.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <catch2/catch.hpp>
@@ -200,7 +201,7 @@ TEST_CASE("mounts are crossed both ways") {
   CHECK(mounts[0].path == "/");
   CHECK(mounts[1].path == "/m");
   CHECK(mounts[1].parent_id == mounts[0].id);
-  REQUIRE(t.ns->Unmount(*Vfs::Resolve(t.ctx, t.base, "/m"), 0).ok());
+  REQUIRE(t.ns->Unmount(*Vfs::Resolve(t.ctx, t.base, "/m"), MNT_DETACH).ok());
   CHECK(t.StatError("/m/hidden") == Errno{});
   CHECK(Vfs::PathOf(file, t.context->root()) == "(unreachable)/f");
   CHECK(ErrorOf(t.ns->Unmount(t.ns->root(), 0)) == Errno::kINVAL);

@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "sentry/base/bytes.h"
+
 namespace ringfence::sentry {
 namespace {
 constexpr size_t kFamilySize = offsetof(sockaddr_un, sun_path);
@@ -23,7 +25,7 @@ Result<UnixAddress> ParseUnixAddress(const SocketAddress& address) {
 
 SocketAddress EncodeUnixAddress(const UnixAddress& address) {
   const sa_family_t family = AF_UNIX;
-  SocketAddress encoded(reinterpret_cast<const char*>(&family), sizeof(family));
+  SocketAddress encoded = BytesOf(family);
   switch (address.kind) {
     case UnixAddress::Kind::kUnnamed:
       break;

@@ -2,6 +2,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <cstring>
+
 #include "sentry/net/unix/unix_socket.h"
 
 namespace ringfence::sentry {
@@ -141,7 +143,7 @@ Result<void> UnixSocket::Connect(const CallContext& ctx, const PathBase& base,
                                  const SocketAddress& address) {
   sa_family_t family = AF_UNSPEC;
   if (address.size() < sizeof(family)) return Errno::kINVAL;
-  address.copy(reinterpret_cast<char*>(&family), sizeof(family));
+  std::memcpy(&family, address.data(), sizeof(family));
   if (!streaming() && family == AF_UNSPEC) return Disconnect();
   const UnixSocketRef target = TRY(Find(ctx, base, address));
   TRY(BindAutomatically());

@@ -8,16 +8,12 @@
 #include <limits>
 
 #include "absl/strings/str_format.h"
+#include "sentry/base/bytes.h"
 
 namespace ringfence::sentry {
 namespace {
 
 constexpr EventMask kAllEvents = kEventIn | kEventOut | kEventErr | kEventHup | kEventRdHup;
-
-template <typename T>
-std::string Bytes(const T& value) {
-  return std::string(reinterpret_cast<const char*>(&value), sizeof(T));
-}
 
 SenderIds EffectiveIds(const CallContext& ctx) {
   return {ctx.tgid, ctx.creds->euid, ctx.creds->egid};
@@ -182,7 +178,7 @@ EventMask UnixSocket::Poll() {
 Result<std::string> UnixSocket::GetOption(int name) {
   if (name != SO_PEERCRED) return Errno::kNOPROTOOPT;
   absl::MutexLock lock(&mutex_);
-  return Bytes(peer_ids_.value_or(SenderIds{0, ~0u, ~0u}));
+  return BytesOf(peer_ids_.value_or(SenderIds{0, ~0u, ~0u}));
 }
 
 bool UnixSocket::listening() {
