@@ -22,9 +22,11 @@ absl::Status AddRule(scmp_filter_ctx context, const Rule& rule) {
   std::vector<scmp_arg_cmp> conditions;
   for (const Condition& c : rule.conditions) {
     if (c.mask == 0) continue;
-    conditions.push_back(c.mask == ~uint64_t{0}
-                             ? SCMP_CMP64(c.argument, SCMP_CMP_EQ, c.value)
-                             : SCMP_CMP64(c.argument, SCMP_CMP_MASKED_EQ, c.mask, c.value));
+    if (c.mask == ~uint64_t{0}) {
+      conditions.push_back({c.argument, SCMP_CMP_EQ, c.value, 0});
+    } else {
+      conditions.push_back({c.argument, SCMP_CMP_MASKED_EQ, c.mask, c.value});
+    }
   }
   const uint32_t action =
       rule.error == 0 ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(static_cast<uint16_t>(rule.error));
