@@ -85,10 +85,10 @@ absl::Status KeepOnlyCapabilities(std::span<const int> capabilities) {
 
 absl::Status SetLimits(uint64_t threads) {
   for (const auto resource : {RLIMIT_CORE, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO}) {
-    const absl::Status status = SetLimit(resource, 0);
+    absl::Status status = SetLimit(resource, 0);
     if (!status.ok()) return status;
   }
-  const absl::Status status = SetLimit(RLIMIT_NPROC, threads);
+  absl::Status status = SetLimit(RLIMIT_NPROC, threads);
   if (!status.ok()) return status;
   return RaiseDescriptorLimit().status();
 }

@@ -70,7 +70,7 @@ absl::Status FilterCalls(const FilterOptions& options, ControlSocket* control) {
       options.calls, options.report ? seccomp::Violation::kTrap : seccomp::Violation::kKill);
   if (!filter.ok()) return filter.status();
   if (options.report) {
-    const absl::Status caught = CatchReports(options.process, control);
+    absl::Status caught = CatchReports(options.process, control);
     if (!caught.ok()) return caught;
   }
   return filter->Install();

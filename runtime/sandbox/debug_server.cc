@@ -29,7 +29,7 @@ DebugServer::~DebugServer() {
 }
 
 absl::Status DebugServer::Listen(const std::string& directory, const std::string& id) {
-  const absl::Status made = MakeRunDirectory(directory);
+  absl::Status made = MakeRunDirectory(directory);
   if (!made.ok()) return made;
   const std::string path = absl::StrCat(directory, "/", id, ".sock");
   sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};

@@ -212,7 +212,7 @@ class SentryProcess {
     config.log = log;
     // Before the first byte of a file that others made is looked at.
     if (arguments_.confined()) {
-      const absl::Status filtered = FilterCalls(
+      absl::Status filtered = FilterCalls(
           {.process = kSentryRole, .calls = SentryCalls(), .report = arguments_.reports_calls()},
           &control_);
       if (!filtered.ok()) return filtered;
