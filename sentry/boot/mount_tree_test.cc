@@ -22,7 +22,7 @@ class EmptySource final : public ProcSource {
   std::vector<int32_t> Threads(int32_t) const override { return {}; }
   std::optional<TaskSnapshot> Find(int32_t) const override { return std::nullopt; }
   void SetComm(int32_t, std::string_view) const override {}
-  void SetOomScoreAdjust(int32_t, int32_t) const override {}
+  void SetOomScoreAdjust(int32_t, int32_t, AndMinimum) const override {}
   SystemSnapshot System() const override { return {}; }
   std::vector<MountNamespace::MountInfo> Mounts(const FsContext&) const override { return {}; }
 };

@@ -1,8 +1,11 @@
 #include "sentry/boot/process_source.h"
 
 #include <algorithm>
+#include <set>
 
 #include "sentry/kernel/thread_group.h"
+#include "sentry/mm/shared_pages.h"
+#include "sentry/syscalls/table.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -19,6 +22,7 @@ void FillProcess(const ThreadGroup& group, TaskSnapshot* out) {
   out->foreground_pgid = terminal.foreground_pgid;
   out->threads = static_cast<uint32_t>(std::max<size_t>(group.NumTasks(), 1));
   out->oom_score_adj = group.oom_score_adj.load(std::memory_order_relaxed);
+  out->oom_score_adj_min = group.oom_score_adj_min.load(std::memory_order_relaxed);
   const Rusage children = group.ChildrenUsage();
   out->children_user_ns = children.user_ns;
   out->children_system_ns = children.system_ns;
@@ -35,6 +39,18 @@ void FillUsage(const Rusage& usage, TaskSnapshot* out) {
   out->major_faults = usage.major_faults;
   out->voluntary_switches = usage.voluntary_switches;
   out->involuntary_switches = usage.involuntary_switches;
+  out->read_calls = usage.read_calls;
+  out->read_bytes = usage.read_bytes;
+  out->write_calls = usage.write_calls;
+  out->written_bytes = usage.written_bytes;
+}
+
+// The call that a sleeping task is in.
+std::string WaitsIn(Task& task) {
+  const std::vector<CallHistory::Call> calls = task.history().Read();
+  if (calls.empty() || calls.back().finished) return "";
+  const int row = FindSyscall(calls.back().number);
+  return row < 0 ? "" : SyscallRows()[row].name;
 }
 
 void FillSignals(const Task& task, TaskSnapshot* out) {
@@ -76,12 +92,25 @@ std::optional<TaskSnapshot> ProcessSource::Find(int32_t tid) const {
   out.mm = task->mm_ref();
   out.fds = task->fds_ref();
   out.fs = task->fs_ref();
-  out.nice = task->settings().nice;
+  const Task::Settings settings = task->settings();
+  out.nice = settings.nice;
+  out.personality = settings.personality;
+  out.memory_policy = settings.memory_policy;
   out.start_ns = task->start_time_ns() - kernel_->boot_time_ns();
   FillProcess(task->group(), &out);
   // /proc/PID/stat speaks of the process, /proc/PID/task/TID/stat of the thread; the leader stands
   // for both.
-  FillUsage(task->IsLeader() ? task->group().Usage() : task->Usage(), &out);
+  Rusage usage = task->Usage();
+  if (task->IsLeader()) {
+    usage = task->group().Usage();
+    const Rusage children = task->group().ChildrenUsage();
+    usage.read_calls += children.read_calls;
+    usage.read_bytes += children.read_bytes;
+    usage.write_calls += children.write_calls;
+    usage.written_bytes += children.written_bytes;
+  }
+  FillUsage(usage, &out);
+  if (out.state == 'S') out.waits_in = WaitsIn(*task);
   FillSignals(*task, &out);
   return out;
 }
@@ -98,12 +127,27 @@ SystemSnapshot ProcessSource::System() const {
   out.cpus = cpus_;
   out.forks = kernel_->forks();
   out.tasks = static_cast<uint32_t>(kernel_->NumTasks());
+  out.max_tasks = kernel_->options().max_tasks;
+  out.loads = kernel_->LoadAverages();
+  out.shared_bytes = AnonymousPages::TotalBytes();
+  const Rusage total = kernel_->TotalUsage();
+  out.user_ns = total.user_ns;
+  out.system_ns = total.system_ns;
+  out.switches = total.voluntary_switches + total.involuntary_switches;
+  out.minor_faults = total.minor_faults;
+  out.major_faults = total.major_faults;
+  std::set<uint64_t> spaces;
   for (const ThreadGroupRef& group : kernel_->ThreadGroups()) {
-    const Rusage usage = group->Usage();
-    out.user_ns += usage.user_ns;
-    out.system_ns += usage.system_ns;
     out.last_pid = std::max(out.last_pid, group->tgid());
-    for (const TaskRef& task : group->Tasks()) out.running += task->StateLetter() == 'R' ? 1 : 0;
+    for (const TaskRef& task : group->Tasks()) {
+      out.running += task->StateLetter() == 'R' ? 1 : 0;
+      const MemoryManagerRef mm = task->mm_ref();
+      if (mm == nullptr || !spaces.insert(mm->id()).second) continue;
+      const MemoryManager::Usage usage = mm->GetUsage();
+      out.table_bytes += usage.table_bytes;
+      out.minor_faults += usage.minor_faults;
+      out.major_faults += usage.major_faults;
+    }
   }
   return out;
 }
@@ -112,8 +156,11 @@ void ProcessSource::SetComm(int32_t tid, std::string_view name) const {
   if (const TaskRef task = kernel_->FindTask(tid)) task->SetComm(name);
 }
 
-void ProcessSource::SetOomScoreAdjust(int32_t tid, int32_t value) const {
-  if (const TaskRef task = kernel_->FindTask(tid)) task->group().oom_score_adj.store(value);
+void ProcessSource::SetOomScoreAdjust(int32_t tid, int32_t value, AndMinimum minimum) const {
+  const TaskRef task = kernel_->FindTask(tid);
+  if (task == nullptr) return;
+  task->group().oom_score_adj.store(value);
+  if (minimum == AndMinimum::kYes) task->group().oom_score_adj_min.store(value);
 }
 
 std::vector<MountNamespace::MountInfo> ProcessSource::Mounts(const FsContext& fs) const {

@@ -27,8 +27,10 @@ class ProcessSource final : public ProcSource {
   std::vector<int32_t> Threads(int32_t tgid) const override;
   std::optional<TaskSnapshot> Find(int32_t tid) const override;
   SystemSnapshot System() const override;
+  uint32_t Cpus() const override { return cpus_; }
+  uint64_t MemoryBytes() const override { return memory_bytes_; }
   void SetComm(int32_t tid, std::string_view name) const override;
-  void SetOomScoreAdjust(int32_t tid, int32_t value) const override;
+  void SetOomScoreAdjust(int32_t tid, int32_t value, AndMinimum minimum) const override;
   std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const override;
   std::string UnixSockets() const override;
 

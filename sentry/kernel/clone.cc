@@ -92,6 +92,7 @@ void Task::AddProcessLocked(ThreadGroup& child, const TaskRef& leader, const Clo
   child.leader_ = leader;
   child.dumpable.store(group_->dumpable.load());
   child.oom_score_adj.store(group_->oom_score_adj.load());
+  child.oom_score_adj_min.store(group_->oom_score_adj_min.load());
   child.file_size_limit.store(group_->file_size_limit.load());
   child.has_cpu_limit.store(group_->has_cpu_limit.load());
   child.membarrier_registered.store(group_->membarrier_registered.load());

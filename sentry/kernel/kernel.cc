@@ -20,6 +20,7 @@ Kernel::Kernel(Options options)
     : options_(std::move(options)),
       boot_time_ns_(MonotonicNow() - BoottimeNow()),
       boot_realtime_ns_(RealtimeNow() - BoottimeNow()),
+      load_(MonotonicNow()),
       hostname_(options_.hostname),
       domainname_(options_.domainname) {}
 
@@ -109,6 +110,18 @@ std::vector<ThreadGroupRef> Kernel::ThreadGroups() const {
 size_t Kernel::NumTasks() const {
   absl::MutexLock lock(&task_tree_mutex);
   return tasks_.size();
+}
+
+Rusage Kernel::TotalUsage() const {
+  absl::MutexLock lock(&task_tree_mutex);
+  Rusage total = released_usage_;
+  for (const auto& [tgid, group] : groups_) total.Add(group->UsageLocked());
+  return total;
+}
+
+std::array<double, 3> Kernel::LoadAverages() {
+  const Rusage total = TotalUsage();
+  return load_.Update(MonotonicNow(), total.user_ns + total.system_ns);
 }
 
 // --- init ---

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -23,6 +24,7 @@
 #include "platform/api/platform.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/kill.h"
+#include "sentry/kernel/load_average.h"
 #include "sentry/kernel/pi_futex.h"
 #include "sentry/kernel/syscall_dispatcher.h"
 #include "sentry/kernel/task.h"
@@ -127,7 +129,11 @@ class Kernel {
   // prlimit(2) and kin: may `caller` see and change `target`'s limits? EPERM.
   Result<void> CheckLimitAccess(Task& caller, const ThreadGroup& target) const;
 
-  // Context switches, forks since boot, for /proc/stat.
+  // Of all processes since boot, also those that are gone, without the memory figures of live ones.
+  Rusage TotalUsage() const;
+  // The mean number of tasks on a CPU over the last 1, 5 and 15 minutes, as of this call.
+  std::array<double, 3> LoadAverages();
+  // Forks since boot, for /proc/stat.
   uint64_t forks() const { return forks_.load(std::memory_order_relaxed); }
 
  private:
@@ -166,6 +172,7 @@ class Kernel {
   FutexManager futexes_;
   PiFutexes pi_futexes_;
   TimerQueue timers_;
+  LoadAverage load_;
   std::atomic<uint64_t> forks_{0};
   std::atomic<uint32_t> places_taken_{0};
   std::atomic<uint32_t> fatal_reports_{0};  // lines logged about fatal faults
@@ -184,6 +191,7 @@ class Kernel {
   bool init_has_shell_ ABSL_GUARDED_BY(task_tree_mutex) = false;
   bool shutting_down_ ABSL_GUARDED_BY(task_tree_mutex) = false;
   int32_t init_status_ ABSL_GUARDED_BY(task_tree_mutex) = 0;
+  Rusage released_usage_ ABSL_GUARDED_BY(task_tree_mutex);  // of processes that are gone
   absl::Notification init_ended_;
 
   // Host threads. One that ends joins the one that ended before it, so at most one is unjoined.

@@ -26,6 +26,10 @@ void Rusage::Add(const Rusage& other) {
   involuntary_switches += other.involuntary_switches;
   in_blocks += other.in_blocks;
   out_blocks += other.out_blocks;
+  read_calls += other.read_calls;
+  read_bytes += other.read_bytes;
+  write_calls += other.write_calls;
+  written_bytes += other.written_bytes;
 }
 
 }  // namespace ringfence::sentry

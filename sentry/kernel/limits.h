@@ -51,6 +51,8 @@ struct Rusage {
   uint64_t max_rss_bytes = 0, minor_faults = 0, major_faults = 0;
   uint64_t voluntary_switches = 0, involuntary_switches = 0;
   uint64_t in_blocks = 0, out_blocks = 0;
+  // By read(2), write(2) and their kin, for /proc/PID/io.
+  uint64_t read_calls = 0, read_bytes = 0, write_calls = 0, written_bytes = 0;
   void Add(const Rusage& other);  // sums; max_rss is the maximum
 };
 

@@ -160,6 +160,7 @@ void Reaper::GroupEndedLocked(ThreadGroup& group) {
 
 void Reaper::ReleaseLocked(ThreadGroup& group) {
   Kernel& kernel = *group.kernel_;
+  kernel.released_usage_.Add(group.UsageLocked());
   if (ThreadGroup* parent = group.parent_) std::erase(parent->children_, &group);
   group.parent_ = nullptr;
   group.JoinGroupLocked(nullptr);

@@ -194,6 +194,10 @@ Rusage Task::Usage() const {
       std::clamp(static_cast<int64_t>(static_cast<double>(cpu) * share), int64_t{0}, cpu);
   usage.system_ns = cpu - usage.user_ns;
   usage.voluntary_switches = sleeps_.load(std::memory_order_relaxed);
+  usage.read_calls = read_calls_.load(std::memory_order_relaxed);
+  usage.read_bytes = read_bytes_.load(std::memory_order_relaxed);
+  usage.write_calls = write_calls_.load(std::memory_order_relaxed);
+  usage.written_bytes = written_bytes_.load(std::memory_order_relaxed);
   return usage;
 }
 

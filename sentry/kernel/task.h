@@ -120,6 +120,7 @@ class Task final : public platform::SyscallService,
     uint16_t io_priority = 0;  // ioprio_set(2); 0: none was set
     uint32_t personality = 0;  // personality(2)
     CpuMask affinity;
+    MemoryPolicy memory_policy;  // set_mempolicy(2)
   };
 
   // What a new task starts with; Kernel and Clone make them.
@@ -253,6 +254,9 @@ class Task final : public platform::SyscallService,
   int64_t CpuTimeNs() const;                                // user + system
   int64_t start_time_ns() const { return start_time_ns_; }  // monotonic
   char StateLetter() const;                                 // R, S, T, Z as in /proc/PID/stat
+  // A call that moved bytes of a file; who serves it.
+  void CountRead(uint64_t bytes) { CountMove(&read_calls_, &read_bytes_, bytes); }
+  void CountWrite(uint64_t bytes) { CountMove(&write_calls_, &written_bytes_, bytes); }
   // Calls of this task are printed (--strace): none are served by service threads then.
   void SetTraced(bool traced) { traced_.store(traced, std::memory_order_relaxed); }
 
@@ -278,6 +282,12 @@ class Task final : public platform::SyscallService,
   void AddWork(uint32_t bits) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   void ClearWork(uint32_t bits) { work_.fetch_and(~bits); }
   bool MustExit() const { return (work_.load() & kWorkExit) != 0; }
+
+  // One writer at a time.
+  static void CountMove(std::atomic<uint64_t>* calls, std::atomic<uint64_t>* bytes, uint64_t n) {
+    calls->store(calls->load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    bytes->store(bytes->load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
 
   // task_run.cc
   void Start();
@@ -383,6 +393,7 @@ class Task final : public platform::SyscallService,
   // and system time.
   std::atomic<int64_t> guest_wall_ns_{0}, sentry_wall_ns_{0};
   std::atomic<uint64_t> sleeps_{0};
+  std::atomic<uint64_t> read_calls_{0}, read_bytes_{0}, write_calls_{0}, written_bytes_{0};
 
   PendingSignals pending_ ABSL_GUARDED_BY(task_tree_mutex);
   SigSet mask_ ABSL_GUARDED_BY(task_tree_mutex);

@@ -112,7 +112,8 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   // --- prctl ---
   std::atomic<bool> child_subreaper{false};
   std::atomic<int> dumpable{1};
-  std::atomic<int32_t> oom_score_adj{0};
+  // What a process without CAP_SYS_RESOURCE may go down to is what one with it has set.
+  std::atomic<int32_t> oom_score_adj{0}, oom_score_adj_min{0};
   // For private expedited ones, and those that restart critical sections; until execve.
   std::atomic<bool> membarrier_registered{false}, membarrier_rseq_registered{false};
 

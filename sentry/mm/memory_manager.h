@@ -25,6 +25,7 @@
 #include "platform/api/platform.h"
 #include "platform/base/addr.h"
 #include "sentry/mm/mappable.h"
+#include "sentry/mm/memory_policy.h"
 
 namespace ringfence::sentry {
 
@@ -54,6 +55,22 @@ struct VmaInfo {  // for /proc/PID/maps and smaps
   uint64_t offset;
   uint64_t device, inode;
   std::string name;
+};
+
+// What is there of a VMA, and how it is to be treated, for /proc/PID/smaps and numa_maps. Bytes.
+struct VmaUsage {
+  uint64_t resident = 0;  // all pages with a leaf: the sum of the four below
+  uint64_t shared_clean = 0, shared_dirty = 0, private_clean = 0, private_dirty = 0;
+  uint64_t anonymous = 0;                            // not pages of an object
+  uint64_t huge_anonymous = 0, huge_of_sandbox = 0;  // by 2 MiB entries: own, objects'
+  // A page counts for each mapping of it by its share; in 1/4096 bytes, as Linux adds them up.
+  uint64_t share_anonymous = 0, share_file = 0, share_of_sandbox = 0, share_dirty = 0;
+  uint64_t most_mappings = 0;  // of one page
+  bool locked = false, huge_eligible = false;
+  VmaKind kind = VmaKind::kAnonymous;
+  MemoryPolicy policy;
+  std::string flags;  // VmFlags: "rd wr mr mw me ac "
+  uint64_t share() const { return share_anonymous + share_file + share_of_sandbox; }
 };
 
 enum class FaultResult { kHandled, kMapError, kAccessError, kBusError, kOutOfMemory };
@@ -104,6 +121,9 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
   virtual Result<void> Unlock(VirtAddr addr, uint64_t length) = 0;
   virtual Result<void> LockAll(int flags) = 0;
   virtual Result<void> UnlockAll() = 0;
+  // mbind(2): EFAULT when not all of the range, which is page aligned, is mapped; ENOMEM.
+  virtual Result<void> SetPolicy(VirtRange range, const MemoryPolicy& policy) = 0;
+  virtual Result<MemoryPolicy> PolicyAt(VirtAddr addr) const = 0;  // EFAULT
   // brk(2) as the kernel does it: returns the new break, or the old one when it cannot move.
   virtual VirtAddr Brk(VirtAddr addr) = 0;
   virtual void SetBrkStart(VirtAddr addr) = 0;
@@ -148,6 +168,8 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
 
   // In address order, under the mm lock: `visit` must not call back.
   virtual void VisitVmas(absl::FunctionRef<void(const VmaInfo&)> visit) const = 0;
+  // The same with what is there: looks at every leaf.
+  virtual void VisitUsage(absl::FunctionRef<void(const VmaInfo&, const VmaUsage&)> visit) const = 0;
   struct Usage {
     uint64_t virtual_bytes, resident_bytes, shared_bytes, data_bytes, stack_bytes, text_bytes,
         table_bytes, locked_bytes, peak_virtual_bytes, peak_resident_bytes;

@@ -1,6 +1,6 @@
 // MemoryManagerImpl: the MemoryManager of memory_manager.h. One class, its methods by subject:
 // map.cc (mmap, munmap, mprotect, brk), remap.cc, fault.cc, cow.cc, copy.cc, fork.cc, advise.cc,
-// lock.cc, query.cc (usage, mincore, msync), futex_words.cc.
+// lock.cc, query.cc (usage, mincore, msync, policies), usage.cc (smaps), futex_words.cc.
 //
 // Lock order: mutex_ before locks of objects (Mappable) and of the platform. FooLocked() needs
 // mutex_ held. Copies hold it as readers: a frame with a leaf stays alive as long as they do.
@@ -39,6 +39,8 @@ class MemoryManagerImpl final : public MemoryManager {
   Result<void> Unlock(VirtAddr addr, uint64_t length) override;
   Result<void> LockAll(int flags) override;
   Result<void> UnlockAll() override;
+  Result<void> SetPolicy(VirtRange range, const MemoryPolicy& policy) override;
+  Result<MemoryPolicy> PolicyAt(VirtAddr addr) const override;
   VirtAddr Brk(VirtAddr addr) override;
   void SetBrkStart(VirtAddr addr) override;
   FaultResult HandleFault(VirtAddr addr, Access access) override;
@@ -57,6 +59,7 @@ class MemoryManagerImpl final : public MemoryManager {
   void ZapMappable(Mappable* object, uint64_t first_page, uint64_t end_page,
                    bool even_cow) override;
   void VisitVmas(absl::FunctionRef<void(const VmaInfo&)> visit) const override;
+  void VisitUsage(absl::FunctionRef<void(const VmaInfo&, const VmaUsage&)> visit) const override;
   Usage GetUsage() const override;
   void SetLimits(const Limits& limits) override;
   void SetImageInfo(ImageInfo info) override;
@@ -133,6 +136,11 @@ class MemoryManagerImpl final : public MemoryManager {
       ABSL_LOCKS_EXCLUDED(mutex_);
   Result<size_t> Move(Direction direction, VirtAddr addr, std::byte* buffer, size_t n);
   std::byte* FastAddress(VirtAddr addr, Access access) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+
+  // --- usage.cc ---
+  void AddLeavesLocked(const Vma& vma, FrameRun run, const platform::Leaf& leaf,
+                       VmaUsage* usage) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  VmaUsage UsageOfLocked(const Vma& vma) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   // --- lock.cc, advise.cc, remap.cc ---
   Result<void> SetLockedLocked(VirtRange range, Locked locked)

@@ -1,4 +1,4 @@
-// What others may ask: /proc/PID/maps, usage, mincore(2), msync(2).
+// What others may ask: /proc/PID/maps, usage, mincore(2), msync(2), memory policies.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -9,23 +9,7 @@ namespace ringfence::sentry {
 
 void MemoryManagerImpl::VisitVmas(absl::FunctionRef<void(const VmaInfo&)> visit) const {
   absl::ReaderMutexLock lock(&mutex_);
-  for (const auto& [start, vma] : vmas_) {
-    VmaInfo info{.range = vma.range,
-                 .prot = vma.prot,
-                 .shared = vma.shared,
-                 .offset = vma.page * kPageSize,
-                 .device = 0,
-                 .inode = 0,
-                 .name = vma.name};
-    if (vma.object != nullptr && vma.kind != VmaKind::kVdso && vma.kind != VmaKind::kVvar) {
-      info.device = vma.object->DeviceId();
-      info.inode = vma.object->InodeNumber();
-      if (info.name.empty()) info.name = vma.object->MappedName();
-    } else {
-      info.offset = 0;
-    }
-    visit(info);
-  }
+  for (const auto& [start, vma] : vmas_) visit(vma.Info());
 }
 
 MemoryManager::Usage MemoryManagerImpl::GetUsage() const {
@@ -48,6 +32,21 @@ MemoryManager::Usage MemoryManagerImpl::GetUsage() const {
     });
   }
   return usage;
+}
+
+Result<void> MemoryManagerImpl::SetPolicy(VirtRange range, const MemoryPolicy& policy) {
+  absl::MutexLock lock(&mutex_);
+  if (range.end > platform::kUserEnd || !vmas_.Covers(range)) return Errno::kFAULT;
+  if (vmas_.size() + vmas_.SplitsFor(range) > kMaxVmas) return Errno::kNOMEM;
+  vmas_.Update(range, [&policy](Vma& vma) { vma.policy = policy; });
+  return Ok();
+}
+
+Result<MemoryPolicy> MemoryManagerImpl::PolicyAt(VirtAddr addr) const {
+  absl::ReaderMutexLock lock(&mutex_);
+  const Vma* vma = vmas_.Find(addr);
+  if (vma == nullptr) return Errno::kFAULT;
+  return vma->policy;
 }
 
 Result<std::vector<uint8_t>> MemoryManagerImpl::Mincore(VirtAddr addr, uint64_t length) {

@@ -8,6 +8,8 @@
 namespace ringfence::sentry {
 namespace {
 
+std::atomic<uint64_t> total_pages{0};
+
 constexpr uint64_t kPageLimit = (AnonymousPages::kMaxSize >> kPageShift) + 1;
 
 uint64_t PagesFor(uint64_t bytes) { return (bytes >> kPageShift) + ((bytes & kPageMask) != 0); }
@@ -53,6 +55,10 @@ uint64_t AnonymousPages::size() const {
   return size_;
 }
 
+uint64_t AnonymousPages::TotalBytes() {
+  return total_pages.load(std::memory_order_relaxed) * kPageSize;
+}
+
 uint64_t AnonymousPages::allocated_pages() const {
   absl::MutexLock lock(&mutex_);
   return pages_;
@@ -93,6 +99,7 @@ Result<uint64_t> AnonymousPages::MakePages(uint64_t page, uint64_t count) {
       for (uint64_t i = 0; i < n; ++i) chunk.frames[slot + i] = frames->first.index + i;
       chunk.used += n;
       pages_ += n;
+      total_pages.fetch_add(n, std::memory_order_relaxed);
       return n;
     }
     if (options_.quota != nullptr) options_.quota->Uncharge(n);
@@ -135,6 +142,7 @@ void AnonymousPages::DropPages(uint64_t first, uint64_t end) {
     if (run.count != 0) memory_->Unref(run);
     chunk.used -= dropped;
     pages_ -= dropped;
+    total_pages.fetch_sub(dropped, std::memory_order_relaxed);
     if (options_.quota != nullptr) options_.quota->Uncharge(dropped);
     it = chunk.used == 0 ? chunks_.erase(it) : std::next(it);
   }

@@ -66,6 +66,7 @@ class AnonymousPages : public Mappable {
 
   uint64_t size() const;
   uint64_t allocated_pages() const;  // st_blocks = 8 * this
+  static uint64_t TotalBytes();      // of all objects of this process, of which each is a sandbox's
   void SetName(std::string name);    // after rename or unlink
 
   // Up to n bytes at `offset`, none past the size; holes give zeros. EFAULT.

@@ -15,6 +15,22 @@ uint64_t StartWithGap(const Vma& vma) {
 
 }  // namespace
 
+VmaInfo Vma::Info() const {
+  VmaInfo info{.range = range,
+               .prot = prot,
+               .shared = shared && kind != VmaKind::kVvar,
+               .offset = 0,
+               .device = 0,
+               .inode = 0,
+               .name = name};
+  if (object == nullptr || kind == VmaKind::kVdso || kind == VmaKind::kVvar) return info;
+  info.offset = page * kPageSize;
+  info.device = object->DeviceId();
+  info.inode = object->InodeNumber();
+  if (info.name.empty()) info.name = object->MappedName();
+  return info;
+}
+
 VmaMap::~VmaMap() {
   for (const auto& [start, vma] : map_) Withdraw(vma);
 }

@@ -39,6 +39,7 @@ struct VmaAttributes {
   HugePolicy huge = HugePolicy::kDefault;
   Locked locked = Locked::kNo;
   VmaKind kind = VmaKind::kAnonymous;
+  MemoryPolicy policy;  // mbind(2)
   MappableRef object;
   std::string name;
   friend bool operator==(const VmaAttributes&, const VmaAttributes&) = default;
@@ -52,6 +53,7 @@ struct Vma : VmaAttributes {
   uint64_t PageAt(VirtAddr addr) const {
     return page + ((addr.value() - range.start.value()) >> kPageShift);
   }
+  VmaInfo Info() const;  // as /proc/PID/maps shows it
   // Part of this VMA that lies in `r`, which overlaps it.
   VirtRange Clip(VirtRange r) const {
     return {r.start < range.start ? range.start : r.start, r.end < range.end ? r.end : range.end};

@@ -21,13 +21,25 @@ bool MayMove(Mover move, const File& file) {
   return move == &ReadFile ? file.readable() : file.writable();
 }
 
+// For /proc/PID/io, as Linux: calls that fail count, those that are tried again do not.
+Result<int64_t> Counted(SyscallContext& ctx, Mover move, Result<int64_t> moved) {
+  if (!moved.ok() && moved.error() == Errno::kWOULDBLOCK_RETRY_ON_TASK) return moved;
+  const auto bytes = static_cast<uint64_t>(moved.ok() ? *moved : 0);
+  if (move == &ReadFile) {
+    ctx.task().CountRead(bytes);
+  } else {
+    ctx.task().CountWrite(bytes);
+  }
+  return moved;
+}
+
 // read and write at `offset`, arguments (fd, buffer, count, ...).
 Result<int64_t> MoveBuffer(SyscallContext& ctx, Mover move, const IoOptions& options) {
   const FileRef file = TRY(ctx.FileArg(0));
   if (!MayMove(move, *file)) return Errno::kBADF;
   TRY(CheckUserRange(ctx.Addr(1), ctx.Arg(2)));
   UserIo io(&ctx.mm(), ctx.Addr(1), std::min(ctx.Arg(2), kMaxRwCount));
-  return move(ctx, *file, io, options);
+  return Counted(ctx, move, move(ctx, *file, io, options));
 }
 
 Result<int64_t> MoveBufferAt(SyscallContext& ctx, Mover move) {
@@ -40,7 +52,7 @@ Result<int64_t> MoveVector(SyscallContext& ctx, Mover move, const IoOptions& opt
   const FileRef file = TRY(ctx.FileArg(0));
   if (!MayMove(move, *file)) return Errno::kBADF;
   UserIo io(&ctx.mm(), TRY(LoadSegments(ctx, 1)));
-  return move(ctx, *file, io, options);
+  return Counted(ctx, move, move(ctx, *file, io, options));
 }
 
 // preadv and pwritev: the low half of the offset is all of it on 64-bit machines.

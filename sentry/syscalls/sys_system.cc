@@ -62,6 +62,10 @@ Result<int64_t> SysSysinfo(SyscallContext& ctx) {
   const uint64_t total = ctx.services().memory_bytes;
   struct sysinfo info = {};
   info.uptime = (MonotonicNow() - ctx.kernel().boot_time_ns()) / kNanosPerSecond;
+  const std::array<double, 3> loads = ctx.kernel().LoadAverages();
+  for (size_t i = 0; i < loads.size(); ++i) {
+    info.loads[i] = static_cast<unsigned long>(loads[i] * (1 << SI_LOAD_SHIFT));
+  }
   info.totalram = total;
   info.freeram = total > used ? total - used : 0;
   info.procs = static_cast<unsigned short>(std::min<size_t>(ctx.kernel().NumTasks(), 65535));

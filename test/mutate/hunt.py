@@ -19,7 +19,12 @@ class Verdict:
 
 
 def implemented_rows(table):
-    return [m.group(1) for m in map(_ROW.match, table.read_text().splitlines()) if m]
+    text = table.read_text()
+    rows = [m.group(1) for m in map(_ROW.match, text.splitlines()) if m]
+    written = len(re.findall(r"^[^/\n]*\bROW\(", text, re.MULTILINE))
+    if not rows or len(rows) != written:
+        raise SystemExit(f"{table}: {written} rows have a handler, {len(rows)} were understood")
+    return rows
 
 
 def read_start_up(path, table):

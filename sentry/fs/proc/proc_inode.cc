@@ -102,12 +102,14 @@ Result<Attributes> ProcInode::GetAttr(const CallContext&) {
 }
 
 ProcText::ProcText(const ProcPlace& place, uint32_t permissions, ProcGenerator generate,
-                   ProcConsumer consume)
+                   ProcConsumer consume, ProcGuard guard)
     : ProcInode(place, S_IFREG | permissions),
       generate_(std::move(generate)),
-      consume_(std::move(consume)) {}
+      consume_(std::move(consume)),
+      guard_(std::move(guard)) {}
 
-Result<FileRef> ProcText::Open(const CallContext&, uint32_t flags) {
+Result<FileRef> ProcText::Open(const CallContext& ctx, uint32_t flags) {
+  if (guard_ != nullptr) TRY(guard_(ctx, place()));
   return FileRef(
       std::make_shared<TextFile>(std::static_pointer_cast<ProcText>(shared_from_this()), flags));
 }
@@ -158,10 +160,28 @@ Result<InodeRef> ProcTableDirectory::Find(const CallContext&, std::string_view n
 }
 
 ProcRow TextRow(std::string_view name, uint32_t permissions, ProcGenerator generate,
-                ProcConsumer consume) {
+                ProcConsumer consume, ProcGuard guard) {
   return {name, S_IFREG, [=](const ProcPlace& place) -> InodeRef {
-            return std::make_shared<ProcText>(place, permissions, generate, consume);
+            return std::make_shared<ProcText>(place, permissions, generate, consume, guard);
           }};
+}
+
+ProcGenerator FixedText(std::string text) {
+  return [text](const CallContext&, const ProcPlace&) -> Result<std::string> { return text; };
+}
+
+std::string EscapedText(std::string_view text, std::string_view special) {
+  std::string escaped;
+  for (const char c : text) {
+    if (special.find(c) == std::string_view::npos) {
+      escaped += c;
+      continue;
+    }
+    const auto byte = static_cast<unsigned char>(c);
+    escaped += '\\';
+    for (const int shift : {6, 3, 0}) escaped += static_cast<char>('0' + (byte >> shift & 7));
+  }
+  return escaped;
 }
 
 ProcRow LinkRow(std::string_view name, ProcLink::Target target, ProcLink::Magic magic) {

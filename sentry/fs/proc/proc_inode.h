@@ -52,10 +52,13 @@ using ProcGenerator = std::function<Result<std::string>(const CallContext&, cons
 using ProcConsumer =
     std::function<Result<void>(const CallContext&, const ProcPlace&, std::string_view)>;
 
+// Whether the file may be opened, beyond its permissions.
+using ProcGuard = std::function<Result<void>(const CallContext&, const ProcPlace&)>;
+
 class ProcText final : public ProcInode {
  public:
   ProcText(const ProcPlace& place, uint32_t permissions, ProcGenerator generate,
-           ProcConsumer consume = nullptr);
+           ProcConsumer consume = nullptr, ProcGuard guard = nullptr);
   Result<FileRef> Open(const CallContext& ctx, uint32_t flags) override;
   // truncate(2) and O_TRUNC are accepted and do nothing, as shells redirect into /proc/sys.
   Result<void> SetAttr(const CallContext& ctx, const SetAttrRequest& request) override;
@@ -65,6 +68,7 @@ class ProcText final : public ProcInode {
  private:
   const ProcGenerator generate_;
   const ProcConsumer consume_;
+  const ProcGuard guard_;
 };
 
 class ProcLink final : public ProcInode {
@@ -137,7 +141,7 @@ class ProcTableDirectory : public ProcDirectory {
 
 // Shorthands for tables.
 ProcRow TextRow(std::string_view name, uint32_t permissions, ProcGenerator generate,
-                ProcConsumer consume = nullptr);
+                ProcConsumer consume = nullptr, ProcGuard guard = nullptr);
 ProcRow LinkRow(std::string_view name, ProcLink::Target target, ProcLink::Magic magic = nullptr);
 ProcRow TableRow(std::string_view name, const std::vector<ProcRow>* rows);
 
@@ -146,6 +150,10 @@ Result<TaskSnapshot> TaskOf(const ProcPlace& place);
 // May the caller look into the memory of `task` (ptrace(2), PTRACE_MODE_READ)? EACCES.
 Result<void> CheckPrivate(const CallContext& ctx, const TaskSnapshot& task);
 
+ProcGenerator FixedText(std::string text);
+// `text` with the characters of `special` as \ooo, as Linux's seq_file does.
+std::string EscapedText(std::string_view text, std::string_view special);
+
 // A decimal number without sign, space or leading zero; -1 when it is none.
 int32_t ParseId(std::string_view text);
 
@@ -153,6 +161,7 @@ int32_t ParseId(std::string_view text);
 const std::vector<ProcRow>& ProcSystemRows();   // files of /proc
 const std::vector<ProcRow>& ProcSysRows();      // /proc/sys
 const std::vector<ProcRow>& ProcProcessRows();  // text files and links of /proc/PID
+const std::vector<ProcRow>& ProcNetRows();      // /proc/PID/net
 InodeRef MakeProcRoot(const ProcPlace& place);
 InodeRef MakeProcMem(const ProcPlace& place);
 InodeRef MakeProcProcess(const ProcPlace& place, bool thread);

@@ -35,8 +35,13 @@ struct TaskSnapshot {
   int64_t user_ns = 0, system_ns = 0, children_user_ns = 0, children_system_ns = 0;
   int64_t start_ns = 0;  // after boot
   uint32_t threads = 1;
-  int32_t nice = 0, oom_score_adj = 0;
+  int32_t nice = 0, oom_score_adj = 0, oom_score_adj_min = 0;
+  uint32_t personality = 0;
+  MemoryPolicy memory_policy;
+  std::string waits_in;  // name of the system call it sleeps in; "" when it does not
   uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0;
+  // By read(2), write(2) and their kin, of a process with the children it has waited for.
+  uint64_t read_calls = 0, read_bytes = 0, write_calls = 0, written_bytes = 0;
   uint64_t pending = 0, group_pending = 0, blocked = 0, ignored = 0, caught = 0;  // bit n-1
   uint64_t queued_signals = 0;
   struct Limit {
@@ -48,11 +53,15 @@ struct TaskSnapshot {
 struct SystemSnapshot {
   std::string hostname, domainname;
   int64_t uptime_ns = 0, boot_realtime_sec = 0;
-  uint64_t memory_bytes = 0, memory_free_bytes = 0, shared_bytes = 0;
+  uint64_t memory_bytes = 0, memory_free_bytes = 0;
+  uint64_t shared_bytes = 0;  // of tmpfs, memfd and shared anonymous memory
+  uint64_t table_bytes = 0;   // page tables
   uint32_t cpus = 1;
-  int64_t user_ns = 0, system_ns = 0;  // of all tasks
-  uint64_t forks = 0;
-  uint32_t tasks = 0, running = 0;
+  // Since the start, of tasks that are gone as well.
+  int64_t user_ns = 0, system_ns = 0;
+  uint64_t forks = 0, switches = 0, minor_faults = 0, major_faults = 0;
+  std::array<double, 3> loads{};  // mean of 1, 5, 15 minutes
+  uint32_t tasks = 0, running = 0, max_tasks = 0;
   int32_t last_pid = 0, pid_max = 32768;
 };
 
@@ -63,10 +72,13 @@ class ProcSource {
   virtual std::vector<int32_t> Threads(int32_t tgid) const = 0;  // tids, leader first
   // By tid; nothing when there is no such task. A tgid names its leader, also a zombie.
   virtual std::optional<TaskSnapshot> Find(int32_t tid) const = 0;
-  virtual SystemSnapshot System() const = 0;
+  virtual SystemSnapshot System() const = 0;  // looks at every process
+  virtual uint32_t Cpus() const { return System().cpus; }
+  virtual uint64_t MemoryBytes() const { return System().memory_bytes; }
   // What writes to /proc/PID change; a task that is gone is left alone.
   virtual void SetComm(int32_t tid, std::string_view name) const = 0;
-  virtual void SetOomScoreAdjust(int32_t tid, int32_t value) const = 0;
+  enum class AndMinimum { kNo, kYes };
+  virtual void SetOomScoreAdjust(int32_t tid, int32_t value, AndMinimum minimum) const = 0;
   virtual std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const = 0;
   virtual std::string UnixSockets() const { return {}; }  // the text of /proc/net/unix
 };

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
+#include "sentry/fs/proc/proc_inode.h"
 #include "sentry/fs/testing/fixture.h"
 
 namespace ringfence::sentry {
@@ -29,6 +30,7 @@ class ScriptedSource final : public ProcSource {
     task.state = tid == 7 ? 'Z' : 'S';
     task.creds = owner;
     if (tid != 7) {
+      task.waits_in = "pause";
       task.fds = fds;
       task.fs = tree_->context;
     }
@@ -36,7 +38,7 @@ class ScriptedSource final : public ProcSource {
     return task;
   }
   void SetComm(int32_t, std::string_view) const override {}
-  void SetOomScoreAdjust(int32_t, int32_t) const override {}
+  void SetOomScoreAdjust(int32_t, int32_t, AndMinimum) const override {}
   SystemSnapshot System() const override {
     SystemSnapshot system;
     system.hostname = "box";
@@ -99,6 +101,24 @@ TEST_CASE_METHOD(ProcFixture, "system files") {
   CHECK(cpus.find(" sse2") != std::string::npos);
 }
 
+TEST_CASE_METHOD(ProcFixture, "a process without memory has nothing to show") {
+  CHECK(tree.Contents("/proc/7/smaps").empty());
+  CHECK(tree.Contents("/proc/7/numa_maps").empty());
+  CHECK(tree.Contents("/proc/7/oom_score") == "0\n");
+  CHECK(tree.Contents("/proc/7/wchan") == "0");
+}
+
+TEST_CASE_METHOD(ProcFixture, "where a task sleeps") {
+  CHECK(tree.Contents("/proc/1/wchan") == "sys_pause");
+  tree.ctx = UserContext(1000, 1000);
+  CHECK(tree.Contents("/proc/1/wchan") == "0");
+}
+
+TEST_CASE("names are escaped as seq_file does") {
+  CHECK(EscapedText("a b\tc\n\\#", " \t\n\\#") == "a\\040b\\011c\\012\\134\\043");
+  CHECK(EscapedText("a b\n", "\n") == "a b\\012");
+}
+
 TEST_CASE_METHOD(ProcFixture, "stat has 52 fields after the name") {
   const std::string stat = tree.Contents("/proc/1/stat");
   const std::string rest = stat.substr(stat.rfind(')') + 2);
@@ -134,8 +154,9 @@ TEST_CASE_METHOD(ProcFixture, "a file of a process that has gone answers ESRCH")
 TEST_CASE_METHOD(ProcFixture, "memory of others' processes is private") {
   tree.ctx = UserContext(1000, 1000);
   CHECK(tree.OpenError("/proc/1/environ", O_RDONLY) == Errno::kACCES);
-  const FileRef maps = *tree.Open("/proc/1/maps", O_RDONLY);
-  CHECK(ErrorOf(ReadFrom(tree.ctx, *maps, 100)) == Errno::kACCES);
+  for (const char* name : {"maps", "smaps", "smaps_rollup", "numa_maps"}) {
+    CHECK(tree.OpenError(std::string("/proc/1/") + name, O_RDONLY) == Errno::kACCES);
+  }
   CHECK(Link("/proc/1/cwd") == "EACCES");
 }
 

@@ -74,27 +74,82 @@ Result<void> SetComm(const CallContext& ctx, const ProcPlace& place, std::string
   return Ok();
 }
 
+constexpr int32_t kMinAdjust = -1000, kMaxAdjust = 1000;
+// The older scale of oom_adj: -17 exempts, 15 is the most.
+constexpr int32_t kMinOldAdjust = -16, kMaxOldAdjust = 15, kOldExempt = -17;
+
+std::string OomAdjust(const TaskSnapshot& task, const ProcSource&) {
+  const int32_t value = task.oom_score_adj == kMaxAdjust
+                            ? kMaxOldAdjust
+                            : task.oom_score_adj * -kOldExempt / kMaxAdjust;
+  return absl::StrCat(value, "\n");
+}
+
+// A number as kstrtoint() of Linux reads it: EINVAL.
+Result<int32_t> NumberIn(std::string_view text) {
+  int32_t value = 0;
+  if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &value)) return Errno::kINVAL;
+  return value;
+}
+
+bool HasResourceRight(const CallContext& ctx) {
+  constexpr int kCapSysResource = 24;
+  return ctx.creds->HasCapability(kCapSysResource);
+}
+
 Result<void> SetOomScoreAdjust(const CallContext& ctx, const ProcPlace& place,
                                std::string_view text) {
-  constexpr int kCapSysResource = 24;
-  int32_t value = 0;
-  if (!absl::SimpleAtoi(absl::string_view(text.data(), text.size()), &value) || value < -1000 ||
-      value > 1000) {
-    return Errno::kINVAL;
-  }
+  const int32_t value = TRY(NumberIn(text));
+  if (value < kMinAdjust || value > kMaxAdjust) return Errno::kINVAL;
   const TaskSnapshot task = TRY(TaskOf(place));
-  if (value < task.oom_score_adj && !ctx.creds->HasCapability(kCapSysResource)) {
-    return Errno::kACCES;
-  }
-  place.source->SetOomScoreAdjust(place.tid, value);
+  const bool may_all = HasResourceRight(ctx);
+  if (value < task.oom_score_adj_min && !may_all) return Errno::kACCES;
+  place.source->SetOomScoreAdjust(
+      place.tid, value, may_all ? ProcSource::AndMinimum::kYes : ProcSource::AndMinimum::kNo);
   return Ok();
 }
+
+Result<void> SetOomAdjust(const CallContext& ctx, const ProcPlace& place, std::string_view text) {
+  const int32_t old = TRY(NumberIn(text));
+  if ((old < kMinOldAdjust || old > kMaxOldAdjust) && old != kOldExempt) return Errno::kINVAL;
+  const int32_t value = old == kMaxOldAdjust ? kMaxAdjust : old * kMaxAdjust / -kOldExempt;
+  const TaskSnapshot task = TRY(TaskOf(place));
+  if (value < task.oom_score_adj && !HasResourceRight(ctx)) return Errno::kACCES;
+  place.source->SetOomScoreAdjust(place.tid, value, ProcSource::AndMinimum::kNo);
+  return Ok();
+}
+
+// There are no control groups: everything is in the root of an empty version 2 hierarchy.
+std::string ControlGroup(const TaskSnapshot&, const ProcSource&) { return "0::/\n"; }
+
+std::string Personality(const TaskSnapshot& task, const ProcSource&) {
+  return absl::StrFormat("%08x\n", task.personality);
+}
+
+// The kernel function that a task sleeps in. Ours are named after the call; no newline, as Linux.
+Result<std::string> WaitChannel(const CallContext& ctx, const ProcPlace& place) {
+  const TaskSnapshot task = TRY(TaskOf(place));
+  if (task.waits_in.empty() || !CheckPrivate(ctx, task).ok()) return std::string("0");
+  return "sys_" + task.waits_in;
+}
+
+// Whoever may not look into the memory of a task may not open the file.
+Result<void> OwnersOnly(const CallContext& ctx, const ProcPlace& place) {
+  return CheckPrivate(ctx, TRY(TaskOf(place)));
+}
+
+ProcRow MemoryRow(std::string_view name, Text text) {
+  return TextRow(name, 0444, Private(text), nullptr, OwnersOnly);
+}
+
+constexpr std::string_view kMountSpecial = " \t\n\\", kDeviceSpecial = " \t\n\\#";
 
 std::string Mounts(const TaskSnapshot& task, const ProcSource& source) {
   std::string text;
   if (task.fs == nullptr) return text;
   for (const auto& m : source.Mounts(*task.fs)) {
-    absl::StrAppend(&text, m.source, " ", m.path, " ", m.type, " ", m.options, " 0 0\n");
+    absl::StrAppend(&text, EscapedText(m.source, kDeviceSpecial), " ",
+                    EscapedText(m.path, kMountSpecial), " ", m.type, " ", m.options, " 0 0\n");
   }
   return text;
 }
@@ -103,8 +158,10 @@ std::string MountInfo(const TaskSnapshot& task, const ProcSource& source) {
   std::string text;
   if (task.fs == nullptr) return text;
   for (const auto& m : source.Mounts(*task.fs)) {
-    absl::StrAppend(&text, m.id, " ", m.parent_id, " 0:", m.device, " ", m.root, " ", m.path, " ",
-                    m.options, " - ", m.type, " ", m.source, " ", m.options, "\n");
+    absl::StrAppend(&text, m.id, " ", m.parent_id, " 0:", m.device, " ",
+                    EscapedText(m.root, kMountSpecial), " ", EscapedText(m.path, kMountSpecial),
+                    " ", m.options, " - ", m.type, " ", EscapedText(m.source, kDeviceSpecial), " ",
+                    m.options, "\n");
   }
   return text;
 }
@@ -143,36 +200,36 @@ Result<DentryRef> ExeDentry(const CallContext& ctx, const ProcPlace& place) {
                       task.mm->GetImageInfo().exe_path);
 }
 
-Result<std::string> UnixSockets(const CallContext&, const ProcPlace& place) {
-  return place.source->UnixSockets();
-}
-
-const std::vector<ProcRow>& NetRows() {
-  static const std::vector<ProcRow> rows = {TextRow("unix", 0444, UnixSockets)};
-  return rows;
-}
-
 }  // namespace
 
 const std::vector<ProcRow>& ProcProcessRows() {
   static const std::vector<ProcRow> rows = {
-      TextRow("auxv", 0400, Private(AuxiliaryVector)),
+      TextRow("auxv", 0400, Private(AuxiliaryVector), nullptr, OwnersOnly),
+      TextRow("cgroup", 0444, Of(ControlGroup)),
       TextRow("cmdline", 0444, Of(CmdLine)),
       TextRow("comm", 0644, Of(Comm), SetComm),
       LinkRow("cwd", FsLink<Cwd>, FsDentry<Cwd>),
-      TextRow("environ", 0400, Private(Environment)),
+      TextRow("environ", 0400, Private(Environment), nullptr, OwnersOnly),
       LinkRow("exe", ExeLink, ExeDentry),
+      TextRow("io", 0400, Private(ProcessIo)),
       TextRow("limits", 0444, Of(ProcessLimits)),
-      TextRow("maps", 0444, Private(ProcessMaps)),
+      MemoryRow("maps", ProcessMaps),
       {"mem", S_IFREG, MakeProcMem},
       TextRow("mountinfo", 0444, Of(MountInfo)),
       TextRow("mounts", 0444, Of(Mounts)),
-      TableRow("net", &NetRows()),
+      TableRow("net", &ProcNetRows()),
+      MemoryRow("numa_maps", ProcessNumaMaps),
+      TextRow("oom_adj", 0644, Of(OomAdjust), SetOomAdjust),
+      TextRow("oom_score", 0444, Of(ProcessOomScore)),
       TextRow("oom_score_adj", 0644, Of(OomScoreAdjust), SetOomScoreAdjust),
+      TextRow("personality", 0400, Private(Personality)),
       LinkRow("root", FsLink<Root>, FsDentry<Root>),
+      MemoryRow("smaps", ProcessSmaps),
+      MemoryRow("smaps_rollup", ProcessSmapsRollup),
       TextRow("stat", 0444, Of(ProcessStat)),
       TextRow("statm", 0444, Of(ProcessStatm)),
       TextRow("status", 0444, Of(ProcessStatus)),
+      TextRow("wchan", 0444, WaitChannel),
   };
   return rows;
 }

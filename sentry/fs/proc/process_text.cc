@@ -1,5 +1,7 @@
 #include "sentry/fs/proc/process_text.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -36,6 +38,23 @@ const char* StateName(char state) {
 std::string LimitText(uint64_t value) {
   return value == kUnlimited ? "unlimited" : absl::StrCat(value);
 }
+
+// What of the memory is whose: RssAnon, RssFile and RssShmem.
+struct Resident {
+  uint64_t anonymous = 0, file = 0, shared = 0;
+};
+Resident ResidentOf(const MemoryManager& mm) {
+  Resident sum;
+  mm.VisitUsage([&sum](const VmaInfo&, const VmaUsage& usage) {
+    // Files of the host are clean to us, all memory of the sandbox is dirty.
+    sum.anonymous += usage.anonymous;
+    sum.file += usage.shared_clean + usage.private_clean;
+    sum.shared += usage.shared_dirty + usage.private_dirty - usage.anonymous;
+  });
+  return sum;
+}
+
+uint64_t PageUpOf(VirtAddr addr) { return PageDown(addr.value() + kPageMask); }
 
 size_t HighestFd(const TaskSnapshot& task) {
   size_t size = 64;  // the kernel's smallest table
@@ -87,6 +106,10 @@ std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
       absl::StrJoin(creds.groups, " "));
   if (task.mm != nullptr) {
     const MemoryManager::Usage usage = UsageOf(task);
+    const MemoryManager::ImageInfo image = ImageOf(task);
+    const uint64_t exe =
+        std::min(PageUpOf(image.code_end) - PageDown(image.code_start.value()), usage.text_bytes);
+    const Resident resident = ResidentOf(*task.mm);
     const struct {
       const char* name;
       uint64_t bytes;
@@ -96,20 +119,20 @@ std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
                  {"VmPin", 0},
                  {"VmHWM", usage.peak_resident_bytes},
                  {"VmRSS", usage.resident_bytes},
-                 {"RssAnon", usage.resident_bytes - usage.shared_bytes},
-                 {"RssFile", 0},
-                 {"RssShmem", usage.shared_bytes},
+                 {"RssAnon", resident.anonymous},
+                 {"RssFile", resident.file},
+                 {"RssShmem", resident.shared},
                  {"VmData", usage.data_bytes},
                  {"VmStk", usage.stack_bytes},
-                 {"VmExe", usage.text_bytes},
-                 {"VmLib", 0},
+                 {"VmExe", exe},
+                 {"VmLib", usage.text_bytes - exe},
                  {"VmPTE", usage.table_bytes},
                  {"VmSwap", 0}};
     for (const auto& line : lines) {
       absl::StrAppendFormat(&text, "%s:\t%8d kB\n", line.name, line.bytes >> 10);
     }
   }
-  const uint32_t cpus = source.System().cpus;
+  const uint32_t cpus = source.Cpus();
   absl::StrAppendFormat(
       &text,
       "Threads:\t%d\nSigQ:\t%d/%s\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\n"
@@ -122,24 +145,6 @@ std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
       creds.permitted, creds.effective, creds.bounding, creds.ambient, creds.no_new_privs ? 1 : 0,
       cpus >= 32 ? ~0u : (1u << cpus) - 1, cpus - 1, task.voluntary_switches,
       task.involuntary_switches);
-  return text;
-}
-
-std::string ProcessMaps(const TaskSnapshot& task, const ProcSource&) {
-  std::string text;
-  if (task.mm == nullptr) return text;
-  task.mm->VisitVmas([&text](const VmaInfo& vma) {
-    std::string line = absl::StrFormat(
-        "%08x-%08x %c%c%c%c %08x %02x:%02x %d ", vma.range.start.value(), vma.range.end.value(),
-        vma.prot.read ? 'r' : '-', vma.prot.write ? 'w' : '-', vma.prot.exec ? 'x' : '-',
-        vma.shared ? 's' : 'p', vma.offset, vma.device >> 8 & 0xfff, vma.device & 0xff, vma.inode);
-    if (!vma.name.empty()) {
-      constexpr size_t kNameColumn = 73;
-      if (line.size() < kNameColumn) line.resize(kNameColumn, ' ');
-      line += vma.name;
-    }
-    absl::StrAppend(&text, line, "\n");
-  });
   return text;
 }
 
@@ -165,6 +170,24 @@ std::string ProcessLimits(const TaskSnapshot& task, const ProcSource&) {
                           kRows[i].unit);
   }
   return text;
+}
+
+// No block device stands behind the files of a sandbox: no bytes are read from or written to one.
+std::string ProcessIo(const TaskSnapshot& task, const ProcSource&) {
+  return absl::StrCat("rchar: ", task.read_bytes, "\nwchar: ", task.written_bytes,
+                      "\nsyscr: ", task.read_calls, "\nsyscw: ", task.write_calls,
+                      "\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n");
+}
+
+// oom_badness() of Linux scaled as proc_oom_score() does: 0 to 2000, 666 and more without a bonus.
+std::string ProcessOomScore(const TaskSnapshot& task, const ProcSource& source) {
+  constexpr int32_t kExempt = -1000;
+  if (task.mm == nullptr || task.oom_score_adj == kExempt) return "0\n";
+  const MemoryManager::Usage usage = UsageOf(task);
+  const auto total = static_cast<int64_t>(std::max<uint64_t>(source.MemoryBytes() / kPageSize, 1));
+  const auto used = static_cast<int64_t>((usage.resident_bytes + usage.table_bytes) / kPageSize);
+  const int64_t badness = used + total / 1000 * task.oom_score_adj;
+  return absl::StrCat((1000 + badness * 1000 / total) * 2 / 3, "\n");
 }
 
 }  // namespace ringfence::sentry

@@ -12,6 +12,11 @@ std::string ProcessStat(const TaskSnapshot& task, const ProcSource& source);
 std::string ProcessStatm(const TaskSnapshot& task, const ProcSource& source);
 std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source);
 std::string ProcessMaps(const TaskSnapshot& task, const ProcSource& source);
+std::string ProcessSmaps(const TaskSnapshot& task, const ProcSource& source);
+std::string ProcessSmapsRollup(const TaskSnapshot& task, const ProcSource& source);
+std::string ProcessNumaMaps(const TaskSnapshot& task, const ProcSource& source);
+std::string ProcessIo(const TaskSnapshot& task, const ProcSource& source);
+std::string ProcessOomScore(const TaskSnapshot& task, const ProcSource& source);
 std::string ProcessLimits(const TaskSnapshot& task, const ProcSource& source);
 
 }  // namespace ringfence::sentry

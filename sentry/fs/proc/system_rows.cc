@@ -1,6 +1,4 @@
-// Files of /proc that describe the system, and /proc/sys.
-#include <sys/random.h>
-
+// Files of /proc that describe the system.
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -29,12 +27,21 @@ Result<std::string> Uptime(const CallContext&, const ProcPlace& place) {
 
 Result<std::string> LoadAverage(const CallContext&, const ProcPlace& place) {
   const SystemSnapshot system = place.source->System();
-  return absl::StrCat("0.00 0.00 0.00 ", system.running, "/", system.tasks, " ", system.last_pid,
-                      "\n");
+  return absl::StrFormat("%.2f %.2f %.2f %d/%d %d\n", system.loads[0], system.loads[1],
+                         system.loads[2], system.running, system.tasks, system.last_pid);
 }
 
+// Memory of programs; the rest of what is used is shared memory and page tables.
+uint64_t AnonymousBytes(const SystemSnapshot& system) {
+  const uint64_t used = system.memory_bytes - system.memory_free_bytes;
+  return used - std::min(used, system.shared_bytes + system.table_bytes);
+}
+
+// In the order of Linux. The page cache of the host's files is the host's; nothing is swapped,
+// written back, or of the kernel itself.
 Result<std::string> MemInfo(const CallContext&, const ProcPlace& place) {
   const SystemSnapshot system = place.source->System();
+  const uint64_t anonymous = AnonymousBytes(system);
   const struct {
     const char* name;
     uint64_t bytes;
@@ -44,22 +51,98 @@ Result<std::string> MemInfo(const CallContext&, const ProcPlace& place) {
                {"Buffers", 0},
                {"Cached", system.shared_bytes},
                {"SwapCached", 0},
-               {"Active", system.memory_bytes - system.memory_free_bytes},
+               {"Active", anonymous + system.shared_bytes},
                {"Inactive", 0},
+               {"Active(anon)", anonymous + system.shared_bytes},
+               {"Inactive(anon)", 0},
+               {"Active(file)", 0},
+               {"Inactive(file)", 0},
+               {"Unevictable", 0},
+               {"Mlocked", 0},
                {"SwapTotal", 0},
                {"SwapFree", 0},
                {"Dirty", 0},
                {"Writeback", 0},
-               {"AnonPages", system.memory_bytes - system.memory_free_bytes - system.shared_bytes},
+               {"AnonPages", anonymous},
                {"Mapped", 0},
                {"Shmem", system.shared_bytes},
+               {"KReclaimable", 0},
+               {"Slab", 0},
+               {"SReclaimable", 0},
+               {"SUnreclaim", 0},
+               {"KernelStack", 0},
+               {"PageTables", system.table_bytes},
+               {"NFS_Unstable", 0},
+               {"Bounce", 0},
+               {"WritebackTmp", 0},
                {"CommitLimit", system.memory_bytes},
                {"Committed_AS", system.memory_bytes - system.memory_free_bytes}};
   std::string text;
   for (const auto& line : lines) {
     absl::StrAppendFormat(&text, "%-15s %8d kB\n", absl::StrCat(line.name, ":"), line.bytes >> 10);
   }
+  // No pages of hugetlbfs can be set aside.
+  for (const char* name :
+       {"HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"}) {
+    absl::StrAppendFormat(&text, "%s:   %5d\n", name, 0);
+  }
+  absl::StrAppendFormat(&text, "Hugepagesize:   %8d kB\nHugetlb:        %8d kB\n",
+                        kHugePageSize >> 10, 0);
   return text;
+}
+
+// The counters of Linux that have a counterpart; no block device, no swap.
+Result<std::string> VmStat(const CallContext&, const ProcPlace& place) {
+  const SystemSnapshot system = place.source->System();
+  const uint64_t anonymous = AnonymousBytes(system) / kPageSize;
+  const uint64_t shared = system.shared_bytes / kPageSize;
+  const struct {
+    const char* name;
+    uint64_t value;
+  } lines[] = {{"nr_free_pages", system.memory_free_bytes / kPageSize},
+               {"nr_inactive_anon", 0},
+               {"nr_active_anon", anonymous + shared},
+               {"nr_inactive_file", 0},
+               {"nr_active_file", 0},
+               {"nr_unevictable", 0},
+               {"nr_slab_reclaimable", 0},
+               {"nr_slab_unreclaimable", 0},
+               {"nr_anon_pages", anonymous},
+               {"nr_file_pages", shared},
+               {"nr_dirty", 0},
+               {"nr_writeback", 0},
+               {"nr_shmem", shared},
+               {"nr_page_table_pages", system.table_bytes / kPageSize},
+               {"pgpgin", 0},
+               {"pgpgout", 0},
+               {"pswpin", 0},
+               {"pswpout", 0},
+               {"pgfault", system.minor_faults + system.major_faults},
+               {"pgmajfault", system.major_faults}};
+  std::string text;
+  for (const auto& line : lines) absl::StrAppend(&text, line.name, " ", line.value, "\n");
+  return text;
+}
+
+// Numbers of dev_t that files of this kernel have: /dev and devpts.
+constexpr char kDevices[] =
+    "Character devices:\n"
+    "  1 mem\n"
+    "  5 /dev/tty\n"
+    "  5 /dev/console\n"
+    "  5 /dev/ptmx\n"
+    "136 pts\n"
+    "\n"
+    "Block devices:\n";
+constexpr char kTerminalDrivers[] =
+    "/dev/tty             /dev/tty        5       0 system:/dev/tty\n"
+    "/dev/console         /dev/console    5       1 system:console\n"
+    "/dev/ptmx            /dev/ptmx       5       2 system\n"
+    "pty_slave            /dev/pts      136 0-1048575 pty:slave\n";
+
+const std::vector<ProcRow>& TerminalRows() {
+  static const std::vector<ProcRow> rows = {TextRow("drivers", 0444, FixedText(kTerminalDrivers))};
+  return rows;
 }
 
 Result<std::string> Stat(const CallContext&, const ProcPlace& place) {
@@ -72,8 +155,8 @@ Result<std::string> Stat(const CallContext&, const ProcPlace& place) {
     absl::StrAppend(&text, "cpu", cpu, " ", user / system.cpus, " 0 ", kernel / system.cpus, " ",
                     idle / system.cpus, " 0 0 0 0 0 0\n");
   }
-  absl::StrAppend(&text, "intr 0\nctxt 0\nbtime ", system.boot_realtime_sec, "\nprocesses ",
-                  system.forks, "\nprocs_running ", std::max(1u, system.running),
+  absl::StrAppend(&text, "intr 0\nctxt ", system.switches, "\nbtime ", system.boot_realtime_sec,
+                  "\nprocesses ", system.forks, "\nprocs_running ", std::max(1u, system.running),
                   "\nprocs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n");
   return text;
 }
@@ -88,10 +171,6 @@ Result<std::string> CommandLine(const CallContext&, const ProcPlace&) {
 
 Result<std::string> CpuInfo(const CallContext&, const ProcPlace& place) {
   return DescribeCpus(place.source->System().cpus);
-}
-
-ProcGenerator Fixed(std::string text) {
-  return [text](const CallContext&, const ProcPlace&) -> Result<std::string> { return text; };
 }
 
 ProcLink::Target OfSelf(const char* rest) {
@@ -110,135 +189,30 @@ Result<std::string> ThreadSelf(const CallContext& ctx, const ProcPlace&) {
   return absl::StrCat(ctx.tgid, "/task/", ctx.tid);
 }
 
-// A random UUID (RFC 4122, version 4) and a newline.
-std::string RandomUuid() {
-  uint8_t b[16];
-  if (getrandom(b, sizeof(b), 0) != sizeof(b)) return "";
-  b[6] = static_cast<uint8_t>((b[6] & 0x0f) | 0x40);
-  b[8] = static_cast<uint8_t>((b[8] & 0x3f) | 0x80);
-  std::string text;
-  for (int i = 0; i < 16; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    absl::StrAppendFormat(&text, "%02x", b[i]);
-  }
-  return text + "\n";
-}
-
-const std::vector<ProcRow>& RandomRows() {
-  static const std::vector<ProcRow> rows = {
-      TextRow("boot_id", 0444, Fixed(RandomUuid())),
-      TextRow("entropy_avail", 0444, Fixed("256\n")),
-      TextRow("poolsize", 0444, Fixed("256\n")),
-      TextRow(
-          "uuid", 0444,
-          [](const CallContext&, const ProcPlace&) -> Result<std::string> { return RandomUuid(); }),
-  };
-  return rows;
-}
-
-const std::vector<ProcRow>& KernelRows() {
-  static const std::vector<ProcRow> rows = {
-      TextRow("ostype", 0444, Fixed(absl::StrCat(kUtsSysname, "\n"))),
-      TextRow("osrelease", 0444, Fixed(absl::StrCat(kUtsRelease, "\n"))),
-      TextRow("version", 0444, Fixed(absl::StrCat(kUtsVersion, "\n"))),
-      TextRow("hostname", 0444,
-              [](const CallContext&, const ProcPlace& place) -> Result<std::string> {
-                return place.source->System().hostname + "\n";
-              }),
-      TextRow("domainname", 0444,
-              [](const CallContext&, const ProcPlace& place) -> Result<std::string> {
-                return place.source->System().domainname + "\n";
-              }),
-      TextRow("pid_max", 0444,
-              [](const CallContext&, const ProcPlace& place) -> Result<std::string> {
-                return absl::StrCat(place.source->System().pid_max, "\n");
-              }),
-      TextRow("threads-max", 0444, Fixed("4096\n")),
-      TextRow("cap_last_cap", 0444, Fixed("40\n")),
-      TextRow("ngroups_max", 0444, Fixed("65536\n")),
-      TableRow("random", &RandomRows()),
-      TextRow("randomize_va_space", 0444, Fixed("2\n")),
-      TextRow("overflowuid", 0444, Fixed("65534\n")),
-      TextRow("overflowgid", 0444, Fixed("65534\n")),
-  };
-  return rows;
-}
-
-const std::vector<ProcRow>& NetCoreRows() {
-  static const std::vector<ProcRow> rows = {
-      TextRow("rmem_max", 0444, Fixed("212992\n")),
-      TextRow("somaxconn", 0444, Fixed("4096\n")),
-      TextRow("wmem_max", 0444, Fixed("212992\n")),
-  };
-  return rows;
-}
-
-const std::vector<ProcRow>& NetUnixRows() {
-  static const std::vector<ProcRow> rows = {TextRow("max_dgram_qlen", 0444, Fixed("10\n"))};
-  return rows;
-}
-
-const std::vector<ProcRow>& NetRows() {
-  static const std::vector<ProcRow> rows = {TableRow("core", &NetCoreRows()),
-                                            TableRow("unix", &NetUnixRows())};
-  return rows;
-}
-
-const std::vector<ProcRow>& VmRows() {
-  static const std::vector<ProcRow> rows = {
-      TextRow("overcommit_memory", 0444, Fixed("1\n")),
-      TextRow("max_map_count", 0444, Fixed("65530\n")),
-      TextRow("mmap_min_addr", 0444, Fixed("65536\n")),
-  };
-  return rows;
-}
-
-const std::vector<ProcRow>& InotifyRows() {
-  static const std::vector<ProcRow> rows = {
-      TextRow("max_queued_events", 0444, Fixed("16384\n")),
-      TextRow("max_user_instances", 0444, Fixed("128\n")),
-      TextRow("max_user_watches", 0444, Fixed("65536\n")),
-  };
-  return rows;
-}
-
-const std::vector<ProcRow>& FsRows() {
-  static const std::vector<ProcRow> rows = {
-      TextRow("file-max", 0444, Fixed("9223372036854775807\n")),
-      TableRow("inotify", &InotifyRows()),
-      TextRow("nr_open", 0444, Fixed("1048576\n")),
-      TextRow("pipe-max-size", 0444, Fixed("1048576\n")),
-  };
-  return rows;
-}
-
 }  // namespace
-
-const std::vector<ProcRow>& ProcSysRows() {
-  static const std::vector<ProcRow> rows = {
-      TableRow("fs", &FsRows()),
-      TableRow("kernel", &KernelRows()),
-      TableRow("net", &NetRows()),
-      TableRow("vm", &VmRows()),
-  };
-  return rows;
-}
 
 const std::vector<ProcRow>& ProcSystemRows() {
   static const std::vector<ProcRow> rows = {
+      TextRow("cgroups", 0444, FixedText("#subsys_name\thierarchy\tnum_cgroups\tenabled\n")),
       TextRow("cmdline", 0444, CommandLine),
       TextRow("cpuinfo", 0444, CpuInfo),
+      TextRow("devices", 0444, FixedText(kDevices)),
+      TextRow("diskstats", 0444, FixedText("")),  // no block devices
       TextRow("filesystems", 0444, FileSystems),
       TextRow("loadavg", 0444, LoadAverage),
       TextRow("meminfo", 0444, MemInfo),
       LinkRow("mounts", OfSelf("mounts")),
       LinkRow("net", OfSelf("net")),
+      TextRow("partitions", 0444, FixedText("")),
       LinkRow("self", Self),
       TextRow("stat", 0444, Stat),
+      TextRow("swaps", 0444, FixedText("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
       TableRow("sys", &ProcSysRows()),
       LinkRow("thread-self", ThreadSelf),
+      TableRow("tty", &TerminalRows()),
       TextRow("uptime", 0444, Uptime),
       TextRow("version", 0444, Version),
+      TextRow("vmstat", 0444, VmStat),
   };
   return rows;
 }

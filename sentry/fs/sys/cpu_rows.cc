@@ -38,7 +38,7 @@ std::string MaskOf(uint32_t first, uint32_t count, uint32_t cpus) {
   return text + "\n";
 }
 
-uint32_t Cpus(const ProcPlace& place) { return std::max(1u, place.source->System().cpus); }
+uint32_t Cpus(const ProcPlace& place) { return std::max(1u, place.source->Cpus()); }
 
 Result<std::string> AllList(const CallContext&, const ProcPlace& place) {
   return ListOf(0, Cpus(place));

@@ -2,16 +2,11 @@
 #ifndef RINGFENCE_SENTRY_FS_SYS_SYS_ROWS_H_
 #define RINGFENCE_SENTRY_FS_SYS_SYS_ROWS_H_
 
-#include <string>
 #include <vector>
 
 #include "sentry/fs/proc/proc_inode.h"
 
 namespace ringfence::sentry {
-
-inline ProcGenerator FixedText(std::string text) {
-  return [text](const CallContext&, const ProcPlace&) -> Result<std::string> { return text; };
-}
 
 const std::vector<ProcRow>& SysSystemRows();  // devices/system
 
