@@ -95,6 +95,9 @@ std::optional<TaskSnapshot> ProcessSource::Find(int32_t tid) const {
   const Task::Settings settings = task->settings();
   out.nice = settings.nice;
   out.personality = settings.personality;
+  for (uint32_t cpu = 0; cpu < cpus_; ++cpu) {
+    out.cpus_allowed.push_back(Allows(settings.affinity, cpu));
+  }
   out.memory_policy = settings.memory_policy;
   out.start_ns = task->start_time_ns() - kernel_->boot_time_ns();
   FillProcess(task->group(), &out);

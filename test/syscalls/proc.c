@@ -151,6 +151,95 @@ TEST(status) {
   EXPECT(atoi(Field("VmSize")) >= atoi(Field("VmData")));
 }
 
+TEST(status_lines) {
+  static const char* const kNames[] = {"Name",
+                                       "Umask",
+                                       "State",
+                                       "Tgid",
+                                       "Ngid",
+                                       "Pid",
+                                       "PPid",
+                                       "TracerPid",
+                                       "Uid",
+                                       "Gid",
+                                       "FDSize",
+                                       "Groups",
+                                       "NStgid",
+                                       "NSpid",
+                                       "NSpgid",
+                                       "NSsid",
+                                       "Kthread",
+                                       "VmPeak",
+                                       "VmSize",
+                                       "VmLck",
+                                       "VmPin",
+                                       "VmHWM",
+                                       "VmRSS",
+                                       "RssAnon",
+                                       "RssFile",
+                                       "RssShmem",
+                                       "VmData",
+                                       "VmStk",
+                                       "VmExe",
+                                       "VmLib",
+                                       "VmPTE",
+                                       "VmSwap",
+                                       "HugetlbPages",
+                                       "CoreDumping",
+                                       "THP_enabled",
+                                       "Threads",
+                                       "SigQ",
+                                       "SigPnd",
+                                       "ShdPnd",
+                                       "SigBlk",
+                                       "SigIgn",
+                                       "SigCgt",
+                                       "CapInh",
+                                       "CapPrm",
+                                       "CapEff",
+                                       "CapBnd",
+                                       "CapAmb",
+                                       "NoNewPrivs",
+                                       "Seccomp",
+                                       "Cpus_allowed",
+                                       "Cpus_allowed_list",
+                                       "Mems_allowed",
+                                       "Mems_allowed_list",
+                                       "voluntary_ctxt_switches",
+                                       "nonvoluntary_ctxt_switches"};
+  const char* at = Read("/proc/self/status");
+  for (size_t i = 0; i < sizeof kNames / sizeof *kNames; i++) {  // in this order
+    char key[60];
+    snprintf(key, sizeof key, "%s:\t", kNames[i]);
+    at = strstr(at, key);
+    if (at == NULL) Fail(__FILE__, __LINE__, "no %s", kNames[i]);
+    EXPECT(at == text || at[-1] == '\n');
+  }
+  char number[20];
+  snprintf(number, sizeof number, "%d", getpid());
+  EXPECT_STR(Field("NSpid"), number);
+  EXPECT_STR(Field("Mems_allowed_list"), "0");
+}
+
+TEST(status_tells_the_affinity) {
+  cpu_set_t set;
+  EXPECT(sched_getaffinity(0, sizeof set, &set) == 0);
+  int last = 0;
+  for (int i = 0; i < CPU_SETSIZE; i++) last = CPU_ISSET(i, &set) ? i : last;
+  CPU_ZERO(&set);
+  CPU_SET(last, &set);
+  EXPECT(sched_setaffinity(0, sizeof set, &set) == 0);
+  char want[20];
+  snprintf(want, sizeof want, "%d", last);
+  Read("/proc/self/status");
+  EXPECT_STR(Field("Cpus_allowed_list"), want);
+  if (last < 32) {
+    snprintf(want, sizeof want, "%x", 1u << last);
+    const char* mask = Field("Cpus_allowed");
+    EXPECT_STR(strrchr(mask, ',') != NULL ? strrchr(mask, ',') + 1 : mask, want);
+  }
+}
+
 TEST(states_of_children) {
   char path[40], state = 0;
   pid_t child = FORK();

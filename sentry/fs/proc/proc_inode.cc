@@ -7,6 +7,9 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
 namespace ringfence::sentry {
 namespace {
 
@@ -194,6 +197,34 @@ ProcRow TableRow(std::string_view name, const std::vector<ProcRow>* rows) {
   return {name, S_IFDIR, [=](const ProcPlace& place) -> InodeRef {
             return std::make_shared<ProcTableDirectory>(place, rows);
           }};
+}
+
+std::string MaskText(const std::vector<bool>& bits) {
+  constexpr size_t kWord = 32;
+  const size_t words = std::max<size_t>((bits.size() + kWord - 1) / kWord, 1);
+  std::string text;
+  for (size_t word = words; word-- > 0;) {
+    uint32_t value = 0;
+    for (size_t i = word * kWord; i < std::min(bits.size(), (word + 1) * kWord); ++i) {
+      if (bits[i]) value |= uint32_t{1} << i % kWord;
+    }
+    if (words == 1) return absl::StrFormat("%x", value);
+    absl::StrAppendFormat(&text, "%s%08x", text.empty() ? "" : ",", value);
+  }
+  return text;
+}
+
+std::string ListText(const std::vector<bool>& bits) {
+  std::string text;
+  for (size_t i = 0; i < bits.size(); ++i) {
+    if (!bits[i]) continue;
+    size_t last = i;
+    while (last + 1 < bits.size() && bits[last + 1]) ++last;
+    absl::StrAppend(&text, text.empty() ? "" : ",", i);
+    if (last != i) absl::StrAppend(&text, "-", last);
+    i = last;
+  }
+  return text;
 }
 
 int32_t ParseId(std::string_view text) {

@@ -154,6 +154,11 @@ ProcGenerator FixedText(std::string text);
 // `text` with the characters of `special` as \ooo, as Linux's seq_file does.
 std::string EscapedText(std::string_view text, std::string_view special);
 
+// Bits as Linux prints masks (cpuset(7)): hexadecimal words of 32, the highest first, a lone word
+// without zeros; and as a list, "0-2,5".
+std::string MaskText(const std::vector<bool>& bits);
+std::string ListText(const std::vector<bool>& bits);
+
 // A decimal number without sign, space or leading zero; -1 when it is none.
 int32_t ParseId(std::string_view text);
 

@@ -37,6 +37,7 @@ struct TaskSnapshot {
   uint32_t threads = 1;
   int32_t nice = 0, oom_score_adj = 0, oom_score_adj_min = 0;
   uint32_t personality = 0;
+  std::vector<bool> cpus_allowed;  // one for each CPU there is
   MemoryPolicy memory_policy;
   std::string waits_in;  // name of the system call it sleeps in; "" when it does not
   uint64_t minor_faults = 0, major_faults = 0, voluntary_switches = 0, involuntary_switches = 0;

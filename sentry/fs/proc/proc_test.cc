@@ -114,6 +114,18 @@ TEST_CASE_METHOD(ProcFixture, "where a task sleeps") {
   CHECK(tree.Contents("/proc/1/wchan") == "0");
 }
 
+TEST_CASE("masks and lists of bits") {
+  std::vector<bool> bits(3, true);
+  CHECK(MaskText(bits) == "7");
+  CHECK(ListText(bits) == "0-2");
+  bits.resize(40);
+  bits[33] = true;
+  CHECK(MaskText(bits) == "00000002,00000007");
+  CHECK(ListText(bits) == "0-2,33");
+  CHECK(MaskText({}) == "0");
+  CHECK(ListText({}).empty());
+}
+
 TEST_CASE("names are escaped as seq_file does") {
   CHECK(EscapedText("a b\tc\n\\#", " \t\n\\#") == "a\\040b\\011c\\012\\134\\043");
   CHECK(EscapedText("a b\n", "\n") == "a b\\012");

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "sentry/fs/proc/proc_inode.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -95,15 +96,16 @@ std::string ProcessStatm(const TaskSnapshot& task, const ProcSource&) {
                       (usage.data_bytes + usage.stack_bytes) / kPageSize, " 0\n");
 }
 
-std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
+std::string ProcessStatus(const TaskSnapshot& task, const ProcSource&) {
   const Credentials& creds = *task.creds;
   std::string text = absl::StrFormat(
       "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n"
-      "TracerPid:\t0\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nFDSize:\t%d\nGroups:\t%s \n",
+      "TracerPid:\t0\nUid:\t%d\t%d\t%d\t%d\nGid:\t%d\t%d\t%d\t%d\nFDSize:\t%d\nGroups:\t%s \n"
+      "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\nKthread:\t0\n",
       task.comm, task.fs == nullptr ? 0 : task.fs->umask(), StateName(task.state), task.tgid,
       task.tid, task.ppid, creds.ruid, creds.euid, creds.suid, creds.fsuid, creds.rgid, creds.egid,
       creds.sgid, creds.fsgid, task.fds == nullptr ? 0 : HighestFd(task),
-      absl::StrJoin(creds.groups, " "));
+      absl::StrJoin(creds.groups, " "), task.tgid, task.tid, task.pgid, task.sid);
   if (task.mm != nullptr) {
     const MemoryManager::Usage usage = UsageOf(task);
     const MemoryManager::ImageInfo image = ImageOf(task);
@@ -127,24 +129,29 @@ std::string ProcessStatus(const TaskSnapshot& task, const ProcSource& source) {
                  {"VmExe", exe},
                  {"VmLib", usage.text_bytes - exe},
                  {"VmPTE", usage.table_bytes},
-                 {"VmSwap", 0}};
+                 {"VmSwap", 0},
+                 {"HugetlbPages", 0}};
     for (const auto& line : lines) {
       absl::StrAppendFormat(&text, "%s:\t%8d kB\n", line.name, line.bytes >> 10);
     }
+    absl::StrAppend(&text, "CoreDumping:\t0\nTHP_enabled:\t1\nuntag_mask:\t0xffffffffffffffff\n");
   }
-  const uint32_t cpus = source.Cpus();
+  // The one node among those that a mask of set_mempolicy(2) has room for.
+  std::vector<bool> nodes(kMaxNodes);
+  nodes[0] = true;
   absl::StrAppendFormat(
       &text,
       "Threads:\t%d\nSigQ:\t%d/%s\nSigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\n"
       "SigIgn:\t%016x\nSigCgt:\t%016x\nCapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\n"
       "CapBnd:\t%016x\nCapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n"
-      "Cpus_allowed:\t%x\nCpus_allowed_list:\t0-%d\nvoluntary_ctxt_switches:\t%d\n"
+      "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\nMems_allowed:\t%s\nMems_allowed_list:"
+      "\t0\nvoluntary_ctxt_switches:\t%d\n"
       "nonvoluntary_ctxt_switches:\t%d\n",
       task.threads, task.queued_signals, LimitText(task.limits[11].soft), task.pending,
       task.group_pending, task.blocked, task.ignored, task.caught, creds.inheritable,
       creds.permitted, creds.effective, creds.bounding, creds.ambient, creds.no_new_privs ? 1 : 0,
-      cpus >= 32 ? ~0u : (1u << cpus) - 1, cpus - 1, task.voluntary_switches,
-      task.involuntary_switches);
+      MaskText(task.cpus_allowed), ListText(task.cpus_allowed), MaskText(nodes),
+      task.voluntary_switches, task.involuntary_switches);
   return text;
 }
 
