@@ -5,16 +5,25 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <optional>
 #include <string>
 
 namespace ringfence::kvm {
 namespace {
 
-struct Fix {
-  int major, minor, patch;
+struct Version {
+  int major = 0, minor = 0, patch = 0;
 };
+
+std::optional<Version> Parse(std::string_view release) {
+  Version v;
+  const int found =
+      std::sscanf(std::string(release).c_str(), "%d.%d.%d", &v.major, &v.minor, &v.patch);
+  return found >= 2 ? std::optional(v) : std::nullopt;
+}
+
 // The first release of each long-term series that has the fix, newest first.
-constexpr Fix kFixes[] = {{6, 18, 38}, {6, 12, 95}, {6, 6, 144}, {6, 1, 177}};
+constexpr Version kFixes[] = {{6, 18, 38}, {6, 12, 95}, {6, 6, 144}, {6, 1, 177}};
 
 bool ParameterIsOn(const char* path) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -28,14 +37,12 @@ bool ParameterIsOn(const char* path) {
 }  // namespace
 
 bool ShadowPagingLosesSplits(std::string_view release) {
-  int major = 0, minor = 0, patch = 0;
-  if (std::sscanf(std::string(release).c_str(), "%d.%d.%d", &major, &minor, &patch) < 2) {
-    return true;
-  }
-  if (major != 6) return major < 6;
-  if (minor > kFixes[0].minor) return false;
-  for (const Fix& fix : kFixes) {
-    if (minor == fix.minor) return patch < fix.patch;
+  const std::optional<Version> v = Parse(release);
+  if (!v.has_value()) return true;
+  if (v->major != 6) return v->major < 6;
+  if (v->minor > kFixes[0].minor) return false;
+  for (const Version& fix : kFixes) {
+    if (v->minor == fix.minor) return v->patch < fix.patch;
   }
   return true;
 }
@@ -45,6 +52,16 @@ bool HostNeedsSmallEntries() {
   if (ParameterIsOn("/sys/module/kvm_amd/parameters/npt")) return false;
   utsname name;
   return uname(&name) != 0 || ShadowPagingLosesSplits(name.release);
+}
+
+bool HandoverWaitsForRcu(std::string_view release) {
+  const std::optional<Version> v = Parse(release);
+  return v.has_value() && (v->major < 6 || (v->major == 6 && v->minor < 13));
+}
+
+bool HandoversAreSlow() {
+  utsname name;
+  return uname(&name) == 0 && HandoverWaitsForRcu(name.release);
 }
 
 }  // namespace ringfence::kvm

@@ -22,5 +22,15 @@ TEST_CASE("kernels with the stale-table bug are told from their release") {
   CHECK(ShadowPagingLosesSplits("garbage"));
 }
 
+TEST_CASE("kernels whose vCPUs change threads slowly are told from their release") {
+  CHECK(HandoverWaitsForRcu("6.1.0-56-amd64"));
+  CHECK(HandoverWaitsForRcu("6.12.95"));
+  CHECK(HandoverWaitsForRcu("5.10.200"));
+  CHECK_FALSE(HandoverWaitsForRcu("6.13.0-rc1"));
+  CHECK_FALSE(HandoverWaitsForRcu("6.18.44-fc-v669"));
+  CHECK_FALSE(HandoverWaitsForRcu("7.0"));
+  CHECK_FALSE(HandoverWaitsForRcu("garbage"));
+}
+
 }  // namespace
 }  // namespace ringfence::kvm

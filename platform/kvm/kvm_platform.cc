@@ -37,8 +37,12 @@ unsigned UsableCpus() {
 
 // More than CPUs, so that one which waits for the host does not keep the others from running, but
 // few: the more threads compete for the host's CPUs, the longer the one that holds a lock of the
-// sentry waits for its turn.
-unsigned DefaultVcpus() { return std::clamp(4 * UsableCpus(), 8u, 64u); }
+// sentry waits for its turn. Where each handover takes 10 to 60 ms that is the lesser evil: threads
+// that wake each other up should have a vCPU each.
+unsigned DefaultVcpus() {
+  constexpr unsigned kWhereHandoversAreSlow = 256;
+  return HandoversAreSlow() ? kWhereHandoversAreSlow : std::clamp(4 * UsableCpus(), 8u, 64u);
+}
 
 // A process needs about ten. 3% of RAM, where KVM would take 2% of a machine that has all of its
 // memory from the start.

@@ -29,7 +29,8 @@ struct KvmOptions {
   enum Flavour { kProbe, kPrivileged, kDeprivileged };
 
   ExitlessMode exitless = ExitlessMode::kAuto;
-  // 0 = four for each CPU this process may use, 8 to 64; never more than KVM_CAP_MAX_VCPUS.
+  // 0 = four for each CPU this process may use, 8 to 64, or 256 where handovers are slow (before
+  // Linux 6.13); never more than KVM_CAP_MAX_VCPUS.
   unsigned max_vcpus = 0;
   uint64_t guest_memory_bytes = uint64_t{4} << 30;  // anonymous memory: the sandbox's RAM
   uint64_t file_window_bytes = uint64_t{64} << 30;  // window for mapped file chunks
