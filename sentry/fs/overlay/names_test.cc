@@ -5,6 +5,7 @@
 #include <set>
 
 #include "sentry/fs/overlay/test_tree.h"
+#include "sentry/vfs/dcache.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -324,6 +325,26 @@ TEST_CASE("a very deep lower tree") {
   InodeRef at = t.overlay->root();
   for (int i = 0; i < kDepth; ++i) at = *at->Lookup(t.ctx, "d");
   CHECK(at->Create(t.ctx, "f", S_IFREG | 0600, 0).ok());  // copies up all of it
+}
+
+// A bound socket is found by its inode: as long as it holds its name, looking the name up again
+// must give the same one, however many names have passed through the cache.
+TEST_CASE("a socket's name outlives the cache of names while it is held") {
+  OverlayTree t([](TreeFixture& lower) { lower.Mkdir("/run"); });
+  const Result<DentryRef> bound = Vfs::MakeSocket(t.ctx, t.base, "/run/s", 0777);
+  REQUIRE(bound.ok());
+  REQUIRE(t.Mkdir("/many") == Errno{});
+  REQUIRE(t.Create("/many/first") == Errno{});
+  const std::weak_ptr<Inode> first = (*Vfs::Resolve(t.ctx, t.base, "/many/first"))->inode();
+  const size_t names = Superblock::kMaxCached + 2000;
+  for (size_t i = 0; i < names; ++i) {
+    REQUIRE(t.Create("/many/" + std::to_string(i)) == Errno{});
+  }
+  CHECK(first.expired());  // the cache was full
+  const Result<DentryRef> again = Vfs::Resolve(t.ctx, t.base, "/run/s");
+  REQUIRE(again.ok());
+  CHECK((*again)->inode() == (*bound)->inode());
+  CHECK(t.Stat("/many/first").ok());
 }
 
 }  // namespace
