@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/kernel.h"
 
 namespace ringfence::sentry {
 namespace {
@@ -108,6 +108,28 @@ Result<void> FutexManager::Wait(Task& task, const CallContext& ctx, const WaitAr
   return slept;
 }
 
+Result<void> FutexManager::WaitRequeuePi(Task& task, const WaitArgs& args, VirtAddr lock) {
+  PiFutexes::Waiter in_lock;
+  in_lock.task = &task;
+  if (args.addr == lock) return Errno::kINVAL;
+  in_lock.key = TRY(task.mm().GetFutexKey(lock, args.is_private));
+  Waiter waiter;
+  waiter.task = &task;
+  waiter.lock = &in_lock;
+  TRY(Enqueue(&waiter, task.mm(), args));
+  if (waiter.key == in_lock.key) {
+    (void)Dequeue(&waiter);
+    return Errno::kINVAL;
+  }
+  Result<void> slept;
+  while (slept.ok() && waiter.bucket.load() != nullptr) slept = task.Block(args.deadline);
+  if (Dequeue(&waiter)) {
+    return task.kernel().pi_futexes().FinishLock(&in_lock, lock, args.deadline);
+  }
+  if (slept.error() == Errno::kRESTARTSYS) return Errno::kRESTARTNOINTR;
+  return slept;
+}
+
 Result<uint32_t> FutexManager::WaitAny(Task& task, absl::Span<const WaitArgs> words,
                                        const Deadline& deadline) {
   const auto waiters = std::make_unique<Waiter[]>(words.size());
@@ -134,21 +156,24 @@ Result<uint32_t> FutexManager::WaitAny(Task& task, absl::Span<const WaitArgs> wo
 
 // --- waking ---
 
-uint32_t FutexManager::WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count,
-                                  uint32_t bitset) {
+// The waiter may be gone as soon as it sees that it is in no bucket.
+void FutexManager::ReleaseLocked(Bucket& bucket, Waiter* waiter) {
+  bucket.waiters.erase(waiter->position);
+  Task* task = waiter->task;
+  const std::shared_ptr<Task> keep = task->shared_from_this();
+  waiter->bucket.store(nullptr);
+  task->Wake();
+}
+
+Result<uint32_t> FutexManager::WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count,
+                                          uint32_t bitset) {
   uint32_t woken = 0;
   for (auto it = bucket.waiters.begin(); it != bucket.waiters.end() && woken < count;) {
-    Waiter* waiter = *it;
-    if (!(waiter->key == key) || (waiter->bitset & bitset) == 0) {
-      ++it;
-      continue;
-    }
-    it = bucket.waiters.erase(it);
-    // The waiter may be gone as soon as it sees that it is in no bucket.
-    Task* task = waiter->task;
-    const std::shared_ptr<Task> keep = task->shared_from_this();
-    waiter->bucket.store(nullptr);
-    task->Wake();
+    Waiter* const waiter = *it++;
+    if (!(waiter->key == key)) continue;
+    if (waiter->lock != nullptr) return Errno::kINVAL;
+    if ((waiter->bitset & bitset) == 0) continue;
+    ReleaseLocked(bucket, waiter);
     ++woken;
   }
   return woken;
@@ -182,13 +207,14 @@ class ABSL_SCOPED_LOCKABLE FutexManager::TwoBuckets {
   Bucket* const second_;
 };
 
-uint32_t FutexManager::MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
-                                  const FutexKey& to_key, uint32_t count) {
+Result<uint32_t> FutexManager::MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
+                                          const FutexKey& to_key, uint32_t count) {
   uint32_t moved = 0;
   for (auto it = from.waiters.begin(); it != from.waiters.end() && moved < count;) {
     Waiter* waiter = *it;
     const auto here = it++;
     if (!(waiter->key == from_key)) continue;
+    if (waiter->lock != nullptr) return Errno::kINVAL;
     waiter->key = to_key;
     ++moved;
     if (&from == &to) continue;
@@ -210,9 +236,40 @@ Result<uint32_t> FutexManager::Requeue(MemoryManager& mm, const RequeueArgs& arg
   if (args.expected.has_value() && TRY(mm.AtomicLoad32(args.from)) != *args.expected) {
     return Errno::kAGAIN;
   }
-  const uint32_t woken = WakeLocked(from, from_key, args.wake_count, kMatchAny);
+  const uint32_t woken = TRY(WakeLocked(from, from_key, args.wake_count, kMatchAny));
   if (from_key == to_key) return woken;
-  return woken + MoveLocked(from, from_key, to, to_key, args.requeue_count);
+  return woken + TRY(MoveLocked(from, from_key, to, to_key, args.requeue_count));
+}
+
+// Gives the lock to the first waiter if it is free, else queues it, and the others behind it.
+Result<uint32_t> FutexManager::LockLocked(Bucket& bucket, const FutexKey& from_key,
+                                          const FutexKey& to_key, MemoryManager& mm,
+                                          PiFutexes& locks, const RequeueArgs& args) {
+  const uint64_t most = uint64_t{args.wake_count} + args.requeue_count;
+  uint32_t done = 0;
+  for (auto it = bucket.waiters.begin(); it != bucket.waiters.end() && done < most;) {
+    Waiter* const waiter = *it++;
+    if (!(waiter->key == from_key)) continue;
+    if (waiter->lock == nullptr || !(waiter->lock->key == to_key)) return Errno::kINVAL;
+    TRY(locks.LockFor(waiter->lock, mm, args.to));
+    ReleaseLocked(bucket, waiter);
+    ++done;
+  }
+  return done;
+}
+
+Result<uint32_t> FutexManager::RequeuePi(MemoryManager& mm, PiFutexes& locks,
+                                         const RequeueArgs& args) {
+  if (args.from == args.to || args.wake_count != 1) return Errno::kINVAL;
+  const FutexKey from_key = TRY(mm.GetFutexKey(args.from, args.is_private));
+  const FutexKey to_key = TRY(mm.GetFutexKey(args.to, args.is_private));
+  if (from_key == to_key) return Errno::kINVAL;
+  (void)TRY(mm.AtomicLoad32(args.from));
+  (void)TRY(mm.AtomicLoad32(args.to));
+  Bucket& bucket = BucketFor(from_key);
+  absl::MutexLock lock(&bucket.mutex);
+  if (TRY(mm.AtomicLoad32(args.from)) != args.expected) return Errno::kAGAIN;
+  return LockLocked(bucket, from_key, to_key, mm, locks, args);
 }
 
 Result<uint32_t> FutexManager::Modify(MemoryManager& mm, VirtAddr addr, uint32_t operation) {
@@ -237,9 +294,9 @@ Result<uint32_t> FutexManager::WakeOp(MemoryManager& mm, const WakeOpArgs& args)
   bucket1.mutex.AssertHeld();
   bucket2.mutex.AssertHeld();
   const uint32_t old = TRY(Modify(mm, args.addr2, args.operation));
-  uint32_t woken = WakeLocked(bucket1, key1, args.count1, kMatchAny);
+  uint32_t woken = TRY(WakeLocked(bucket1, key1, args.count1, kMatchAny));
   if (TRY(Compare(args.operation, old))) {
-    woken += WakeLocked(bucket2, key2, args.count2, kMatchAny);
+    woken += TRY(WakeLocked(bucket2, key2, args.count2, kMatchAny));
   }
   return woken;
 }

@@ -4,7 +4,8 @@
 // address, shared: object and offset) hashes to a bucket. A waiter is registered under the bucket
 // lock after the word has been read again under that lock, so a waker that changes the word first
 // and then calls Wake cannot miss it.
-// Locks with an owner (FUTEX_LOCK_PI): pi_futex.h.
+// Locks with an owner (FUTEX_LOCK_PI): pi_futex.h. Who waits by FUTEX_WAIT_REQUEUE_PI is only
+// moved, by FUTEX_CMP_REQUEUE_PI, to the lock it named: other wake-ups find it and answer EINVAL.
 #ifndef RINGFENCE_SENTRY_KERNEL_FUTEX_H_
 #define RINGFENCE_SENTRY_KERNEL_FUTEX_H_
 
@@ -19,6 +20,7 @@
 #include "absl/types/span.h"
 #include "sentry/base/call_context.h"
 #include "sentry/kernel/deadline.h"
+#include "sentry/kernel/pi_futex.h"
 #include "sentry/mm/memory_manager.h"
 
 namespace ringfence::sentry {
@@ -41,6 +43,10 @@ class FutexManager {
   // was relative.
   Result<void> Wait(Task& task, const CallContext& ctx, const WaitArgs& args);
 
+  // FUTEX_WAIT_REQUEUE_PI: as Wait, until the lock at `lock` is the task's. EINVAL (the same word
+  // twice), EAGAIN also when a signal came after the move, kRESTARTNOINTR before. Own thread.
+  Result<void> WaitRequeuePi(Task& task, const WaitArgs& args, VirtAddr lock);
+
   // futex_waitv(2): waits until one of `words` (deadlines in them do not count) is woken; its
   // index. Errors as Wait, except that it needs the task's own thread.
   Result<uint32_t> WaitAny(Task& task, absl::Span<const WaitArgs> words, const Deadline& deadline);
@@ -55,6 +61,9 @@ class FutexManager {
     uint32_t wake_count = 0, requeue_count = 0;
     std::optional<uint32_t> expected;  // FUTEX_CMP_REQUEUE: EAGAIN when the word differs
   };
+  // FUTEX_CMP_REQUEUE_PI: `to` is a lock of `locks`; wake_count is 1, and counts among the moved.
+  // EINVAL (waiters that named no lock, or another), and as PiFutexes::LockFor.
+  Result<uint32_t> RequeuePi(MemoryManager& mm, PiFutexes& locks, const RequeueArgs& args);
   // Waiters woken plus moved.
   Result<uint32_t> Requeue(MemoryManager& mm, const RequeueArgs& args);
 
@@ -77,6 +86,7 @@ class FutexManager {
     FutexKey key;
     uint32_t bitset = kMatchAny;
     Task* task = nullptr;
+    PiFutexes::Waiter* lock = nullptr;     // of FUTEX_WAIT_REQUEUE_PI
     std::atomic<Bucket*> bucket{nullptr};  // null once woken; written under the bucket's lock
     std::list<Waiter*>::iterator position;
   };
@@ -90,10 +100,17 @@ class FutexManager {
   Bucket& BucketFor(const FutexKey& key);
   Result<void> Enqueue(Waiter* waiter, MemoryManager& mm, const WaitArgs& args);
   bool Dequeue(Waiter* waiter);  // true when it had been woken already
-  static uint32_t WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count, uint32_t bitset)
+  static void ReleaseLocked(Bucket& bucket, Waiter* waiter)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
-  static uint32_t MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
-                             const FutexKey& to_key, uint32_t count)
+  // EINVAL: one waits for a lock.
+  static Result<uint32_t> WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count,
+                                     uint32_t bitset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
+  static Result<uint32_t> LockLocked(Bucket& bucket, const FutexKey& from_key,
+                                     const FutexKey& to_key, MemoryManager& mm, PiFutexes& locks,
+                                     const RequeueArgs& args)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
+  static Result<uint32_t> MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
+                                     const FutexKey& to_key, uint32_t count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(from.mutex, to.mutex);
   static Result<uint32_t> Modify(MemoryManager& mm, VirtAddr addr, uint32_t operation);
   void ReleaseRobust(MemoryManager& mm, VirtAddr word, int32_t tid, bool pending);

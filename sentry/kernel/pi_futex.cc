@@ -50,8 +50,8 @@ Result<void> PiFutexes::CheckOwnerLocked(const Waiter& waiter, uint32_t owner) {
 }
 
 // One look at the word: takes the lock, or queues (if `queue`) behind its owner.
-Result<PiFutexes::Attempt> PiFutexes::TryLocked(Waiter* waiter, VirtAddr addr, bool queue) {
-  MemoryManager& mm = waiter->task->mm();
+Result<PiFutexes::Attempt> PiFutexes::TryLocked(Waiter* waiter, MemoryManager& mm, VirtAddr addr,
+                                                bool queue) {
   const uint32_t number = NumberOf(*waiter->task);
   const uint32_t value = TRY(mm.AtomicLoad32(addr));
   const uint32_t owner = value & FUTEX_TID_MASK;
@@ -93,7 +93,7 @@ Result<void> PiFutexes::Take(Waiter* waiter, VirtAddr addr, bool queue, const De
     Attempt attempt;
     {
       absl::MutexLock lock(&mutex_);
-      attempt = TRY(TryLocked(waiter, addr, queue));
+      attempt = TRY(TryLocked(waiter, waiter->task->mm(), addr, queue));
     }
     if (attempt == Attempt::kTaken) return Ok();
     if (attempt == Attempt::kAgain) {
@@ -107,21 +107,56 @@ Result<void> PiFutexes::Take(Waiter* waiter, VirtAddr addr, bool queue, const De
   }
 }
 
+void PiFutexes::ListLocked(Waiter* waiter) {
+  waiter->position = waiters_.insert(waiters_.end(), waiter);
+  waiter->listed = true;
+  waiting_.fetch_add(1);
+}
+
+void PiFutexes::Unlist(Waiter* waiter) {
+  absl::MutexLock lock(&mutex_);
+  if (!waiter->listed) return;
+  waiters_.erase(waiter->position);
+  waiter->listed = false;
+  waiting_.fetch_sub(1);
+}
+
 Result<void> PiFutexes::Lock(Task& task, VirtAddr addr, bool is_private, const Deadline& deadline) {
   Waiter waiter;
   waiter.key = TRY(task.mm().GetFutexKey(addr, is_private));
   waiter.task = &task;
-  std::list<Waiter*>::iterator position;
   {
     absl::MutexLock lock(&mutex_);
-    position = waiters_.insert(waiters_.end(), &waiter);
-    waiting_.fetch_add(1);
+    ListLocked(&waiter);
   }
   const Result<void> taken = Take(&waiter, addr, true, deadline);
-  absl::MutexLock lock(&mutex_);
-  waiters_.erase(position);
-  waiting_.fetch_sub(1);
+  Unlist(&waiter);
   return taken;
+}
+
+Result<void> PiFutexes::LockFor(Waiter* waiter, MemoryManager& mm, VirtAddr addr) {
+  constexpr int kTries = 100;
+  absl::MutexLock lock(&mutex_);
+  for (int i = 0; i < kTries; ++i) {
+    const Attempt attempt = TRY(TryLocked(waiter, mm, addr, true));
+    if (attempt == Attempt::kAgain) continue;
+    if (attempt == Attempt::kQueued) {
+      ListLocked(waiter);
+    } else {
+      waiter->granted = true;
+      waiter->turn.store(true);
+    }
+    return Ok();
+  }
+  return Errno::kAGAIN;
+}
+
+Result<void> PiFutexes::FinishLock(Waiter* waiter, VirtAddr addr, const Deadline& deadline) {
+  Result<void> done = AwaitTurn(waiter, deadline);
+  if (done.ok() && !waiter->granted) done = Take(waiter, addr, true, deadline);
+  Unlist(waiter);
+  if (!done.ok() && done.error() == Errno::kRESTARTNOINTR) return Errno::kAGAIN;
+  return done;
 }
 
 Result<void> PiFutexes::TryLock(Task& task, VirtAddr addr, bool is_private) {

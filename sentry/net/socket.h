@@ -41,6 +41,7 @@ struct SendRequest {
   // SCM_RIGHTS; taken by the first Send that succeeds.
   std::vector<FileRef> files;
   std::optional<SenderIds> ids;  // SCM_CREDENTIALS, checked
+  bool urgent = false;           // MSG_OOB: the last byte is out of band
 };
 
 struct ReceiveRequest {
@@ -48,6 +49,7 @@ struct ReceiveRequest {
   bool peek = false;      // MSG_PEEK
   bool truncate = false;  // MSG_TRUNC: the result is the length of the whole datagram
   bool no_wait = false;   // the caller will not try again
+  bool urgent = false;    // MSG_OOB: the byte out of band
 };
 
 // What came with the bytes. A second Receive into the same one does not mix senders: it gives 0.
@@ -56,6 +58,7 @@ struct Received {
   std::vector<FileRef> files;
   std::optional<SenderIds> ids;  // when the receiver has SO_PASSCRED
   bool truncated = false;        // the datagram was longer
+  bool urgent = false;           // it is the byte out of band
 };
 
 enum class Shutdown : uint8_t { kRead = 1, kWrite = 2, kBoth = 3 };
@@ -104,6 +107,8 @@ class Socket : public std::enable_shared_from_this<Socket> {
   // SIOCINQ and SIOCOUTQ: bytes. EINVAL.
   virtual Result<int32_t> BytesToRead() = 0;
   virtual Result<int32_t> BytesToSend() = 0;
+  // SIOCATMARK: is a byte out of band what would be read next, or has one been that was there?
+  virtual bool AtMark() { return false; }
 
   virtual void Release() = 0;
   // A descriptor of `file`, which is this socket's, is being closed; the closer holds one

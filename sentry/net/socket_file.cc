@@ -1,6 +1,7 @@
 #include "sentry/net/socket_file.h"
 
 #include <asm/ioctls.h>
+#include <asm/sockios.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -105,6 +106,9 @@ Result<int64_t> SocketFile::Ioctl(const CallContext&, MemoryManager& mm, uint32_
       break;
     case TIOCOUTQ:  // SIOCOUTQ
       bytes = TRY(socket_->BytesToSend());
+      break;
+    case SIOCATMARK:
+      bytes = socket_->AtMark() ? 1 : 0;
       break;
     default:
       return Errno::kNOTTY;

@@ -58,6 +58,25 @@ bool SocketOptions::pass_credentials() const {
   return (flags_.load(std::memory_order_relaxed) & Bit(SO_PASSCRED)) != 0;
 }
 
+bool SocketOptions::urgent_in_line() const {
+  return (flags_.load(std::memory_order_relaxed) & Bit(SO_OOBINLINE)) != 0;
+}
+
+void SocketOptions::PeekedAt(uint64_t bytes) {
+  const int32_t offset = peek_offset();
+  if (offset < 0) return;
+  const uint64_t moved = static_cast<uint64_t>(offset) + bytes;
+  peek_offset_.store(
+      static_cast<int32_t>(std::min<uint64_t>(moved, std::numeric_limits<int32_t>::max())));
+}
+
+void SocketOptions::TookAway(uint64_t bytes) {
+  const int32_t offset = peek_offset();
+  if (offset < 0) return;
+  peek_offset_.store(
+      offset - static_cast<int32_t>(std::min<uint64_t>(bytes, static_cast<uint64_t>(offset))));
+}
+
 void SocketOptions::InheritFrom(const SocketOptions& listener) {
   flags_.fetch_or(listener.flags_.load(std::memory_order_relaxed) & Bit(SO_PASSCRED));
 }
@@ -110,6 +129,9 @@ Result<void> SocketOptions::Set(const CallContext& ctx, int name, std::string_vi
       return Ok();
     case SO_LINGER:
       return SetLinger(value);
+    case SO_PEEK_OFF:
+      peek_offset_.store(number);
+      return Ok();
     case SO_PRIORITY:
       if ((number < 0 || number > 6) && !admin) return Errno::kPERM;
       priority_.store(number);
@@ -146,6 +168,8 @@ Result<std::string> SocketOptions::Get(int name) const {
       absl::MutexLock lock(&mutex_);
       return BytesOf(linger{linger_on_, linger_s_});
     }
+    case SO_PEEK_OFF:
+      return BytesOf<int32_t>(peek_offset());
     case SO_PRIORITY:
       return BytesOf<int32_t>(priority_.load(std::memory_order_relaxed));
     case SO_MARK:

@@ -29,6 +29,12 @@ class SocketOptions {
 
   uint32_t send_buffer() const { return send_buffer_.load(std::memory_order_relaxed); }
   bool pass_credentials() const;
+  bool urgent_in_line() const;  // SO_OOBINLINE
+  // SO_PEEK_OFF: where MSG_PEEK begins; -1: at the front, always. Moved by what is peeked at, and
+  // back by what is taken; the caller sees to it that one thread at a time does.
+  int32_t peek_offset() const { return peek_offset_.load(std::memory_order_relaxed); }
+  void PeekedAt(uint64_t bytes);
+  void TookAway(uint64_t bytes);
   // SO_RCVTIMEO, SO_SNDTIMEO in ns; 0: none.
   int64_t receive_timeout_ns() const { return receive_timeout_.load(std::memory_order_relaxed); }
   int64_t send_timeout_ns() const { return send_timeout_.load(std::memory_order_relaxed); }
@@ -41,7 +47,7 @@ class SocketOptions {
 
   std::atomic<uint64_t> flags_{0};  // bit n: option n is on
   std::atomic<uint32_t> send_buffer_{kMaxBuffer}, receive_buffer_{kMaxBuffer}, low_water_{1};
-  std::atomic<int32_t> priority_{0}, mark_{0};
+  std::atomic<int32_t> priority_{0}, mark_{0}, peek_offset_{-1};
   std::atomic<int64_t> receive_timeout_{0}, send_timeout_{0};
   mutable absl::Mutex mutex_;
   int32_t linger_on_ ABSL_GUARDED_BY(mutex_) = 0, linger_s_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -59,7 +59,7 @@ Result<int64_t> ReceiveEnough(SyscallContext& ctx, Socket& socket, const Receive
                               bool wait_all, Received* received) {
   const uint64_t room = request.io->remaining();
   uint64_t target = 0;
-  if (socket.type() == SOCK_STREAM && !request.peek) {
+  if (socket.type() == SOCK_STREAM && !request.peek && !request.urgent) {
     target = wait_all ? room : std::min<uint64_t>(socket.options().receive_low_water(), room);
   }
   // A service thread must not begin what may have to wait in the middle.

@@ -35,7 +35,9 @@ Result<Deadline> WaitDeadline(SyscallContext& ctx, int command, bool realtime) {
 
 uint32_t WakeCount(int32_t count) { return static_cast<uint32_t>(std::max(count, 1)); }
 
-Result<int64_t> Requeue(SyscallContext& ctx, bool is_private, bool compare) {
+enum class RequeueKind { kPlain, kCompare, kToLock };
+
+Result<int64_t> Requeue(SyscallContext& ctx, bool is_private, RequeueKind kind) {
   const int32_t wake = ctx.Int(2), requeue = ctx.Int(3);
   if (wake < 0 || requeue < 0) return Errno::kINVAL;
   FutexManager::RequeueArgs args;
@@ -44,7 +46,11 @@ Result<int64_t> Requeue(SyscallContext& ctx, bool is_private, bool compare) {
   args.is_private = is_private;
   args.wake_count = static_cast<uint32_t>(wake);
   args.requeue_count = static_cast<uint32_t>(requeue);
-  if (compare) args.expected = ctx.Uint(5);
+  if (kind != RequeueKind::kPlain) args.expected = ctx.Uint(5);
+  if (kind == RequeueKind::kToLock) {
+    Kernel& kernel = ctx.kernel();
+    return int64_t{TRY(kernel.futexes().RequeuePi(ctx.mm(), kernel.pi_futexes(), args))};
+  }
   return int64_t{TRY(ctx.kernel().futexes().Requeue(ctx.mm(), args))};
 }
 
@@ -66,6 +72,16 @@ Result<int64_t> LockPi(SyscallContext& ctx, bool is_private, bool realtime) {
   return Done(ctx.kernel().pi_futexes().Lock(ctx.task(), ctx.Addr(0), is_private, deadline));
 }
 
+Result<int64_t> WaitRequeuePi(SyscallContext& ctx, bool is_private, bool realtime) {
+  TRY(ctx.RequireBlocking());
+  FutexManager::WaitArgs args;
+  args.addr = ctx.Addr(0);
+  args.is_private = is_private;
+  args.expected = ctx.Uint(2);
+  args.deadline = TRY(WaitDeadline(ctx, FUTEX_WAIT_REQUEUE_PI, realtime));
+  return Done(ctx.kernel().futexes().WaitRequeuePi(ctx.task(), args, ctx.Addr(4)));
+}
+
 }  // namespace
 
 Result<int64_t> SysFutex(SyscallContext& ctx) {
@@ -74,7 +90,8 @@ Result<int64_t> SysFutex(SyscallContext& ctx) {
       static_cast<int>(op & ~static_cast<uint32_t>(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME));
   const bool is_private = (op & FUTEX_PRIVATE_FLAG) != 0;
   const bool realtime = (op & FUTEX_CLOCK_REALTIME) != 0;
-  if (realtime && command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET && command != kLockPi2) {
+  if (realtime && command != FUTEX_WAIT && command != FUTEX_WAIT_BITSET && command != kLockPi2 &&
+      command != FUTEX_WAIT_REQUEUE_PI) {
     return Errno::kNOSYS;
   }
   switch (command) {
@@ -97,9 +114,13 @@ Result<int64_t> SysFutex(SyscallContext& ctx) {
                                                      WakeCount(ctx.Int(2)), bitset))};
     }
     case FUTEX_REQUEUE:
-      return Requeue(ctx, is_private, false);
+      return Requeue(ctx, is_private, RequeueKind::kPlain);
     case FUTEX_CMP_REQUEUE:
-      return Requeue(ctx, is_private, true);
+      return Requeue(ctx, is_private, RequeueKind::kCompare);
+    case FUTEX_CMP_REQUEUE_PI:
+      return Requeue(ctx, is_private, RequeueKind::kToLock);
+    case FUTEX_WAIT_REQUEUE_PI:
+      return WaitRequeuePi(ctx, is_private, realtime);
     case FUTEX_WAKE_OP:
       return WakeOp(ctx, is_private);
     case FUTEX_LOCK_PI:

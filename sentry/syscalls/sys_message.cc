@@ -18,7 +18,7 @@ bool NoWait(const SocketArg& arg, uint32_t flags) {
 
 Result<int64_t> SendOn(SyscallContext& ctx, const SocketArg& arg, SendRequest& request,
                        uint32_t flags) {
-  if ((flags & MSG_OOB) != 0) return Errno::kOPNOTSUPP;
+  request.urgent = (flags & MSG_OOB) != 0;
   const PathBase base = BaseOf(ctx);
   request.base = &base;
   return SendAll(ctx, *arg.socket, request,
@@ -44,12 +44,12 @@ Result<int64_t> SendMessage(SyscallContext& ctx, const SocketArg& arg,
 
 Result<int64_t> ReceiveOn(SyscallContext& ctx, const SocketArg& arg, UserIo& io, uint32_t flags,
                           Received* received) {
-  if ((flags & MSG_OOB) != 0) return Errno::kOPNOTSUPP;
   if ((flags & MSG_ERRQUEUE) != 0) return Errno::kAGAIN;
   const ReceiveRequest request{.io = &io,
                                .peek = (flags & MSG_PEEK) != 0,
                                .truncate = (flags & MSG_TRUNC) != 0,
-                               .no_wait = NoWait(arg, flags)};
+                               .no_wait = NoWait(arg, flags),
+                               .urgent = (flags & MSG_OOB) != 0};
   return ReceiveEnough(ctx, *arg.socket, request, (flags & MSG_WAITALL) != 0, received);
 }
 
@@ -62,6 +62,7 @@ Result<int64_t> ReceiveMessage(SyscallContext& ctx, const SocketArg& arg,
   const bool cloexec = (flags & MSG_CMSG_CLOEXEC) != 0;
   header->flags = flags & MSG_CMSG_CLOEXEC;
   if (received.truncated) header->flags |= MSG_TRUNC;
+  if (received.urgent) header->flags |= MSG_OOB;
   TRY(StoreControl(ctx, received, cloexec, header));
   if (header->name != 0) {
     const SocketAddress from = received.from.value_or(SocketAddress());

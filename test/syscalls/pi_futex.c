@@ -217,3 +217,192 @@ TEST(robust_mutex) {
   EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
   Join(thread);
 }
+
+// --- FUTEX_WAIT_REQUEUE_PI, FUTEX_CMP_REQUEUE_PI: sleepers that wake up with the lock ---
+
+static uint32_t gate;
+static volatile int inside, most_inside, done, waiting;
+static struct timespec* wait_limit;
+static int wait_flags;
+
+static long WaitRequeue(void) {
+  return syscall(SYS_futex, &gate, FUTEX_WAIT_REQUEUE_PI | wait_flags, 0, wait_limit, &word, 0);
+}
+
+static long CmpRequeue(int requeue, uint32_t expected) {
+  return syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 1, (long)requeue, &word, expected);
+}
+
+static int Asleep(pid_t tid) {
+  char path[60], text[400];
+  snprintf(path, sizeof path, "/proc/self/task/%d/stat", tid);
+  return ReadFile(path, text, sizeof text) && strrchr(text, ')')[2] == 'S';
+}
+
+static pid_t sleepers[8];
+
+static void* SleepAndHold(void* number) {
+  sleepers[(long)number] = (pid_t)Self();
+  __atomic_fetch_add(&waiting, 1, __ATOMIC_SEQ_CST);
+  EXPECT_EQ(WaitRequeue(), 0);
+  EXPECT_EQ(Word() & FUTEX_TID_MASK, Self());
+  const int now = __atomic_add_fetch(&inside, 1, __ATOMIC_SEQ_CST);
+  if (now > most_inside) most_inside = now;
+  SleepMs(5);
+  __atomic_sub_fetch(&inside, 1, __ATOMIC_SEQ_CST);
+  __atomic_fetch_add(&done, 1, __ATOMIC_SEQ_CST);
+  EXPECT(Futex(&word, FUTEX_UNLOCK_PI, NULL) == 0);
+  return NULL;
+}
+
+static void StartSleepers(pthread_t* threads, int count) {
+  for (long i = 0; i < count; i++) {
+    EXPECT(pthread_create(&threads[i], NULL, SleepAndHold, (void*)i) == 0);
+    EVENTUALLY(waiting == i + 1 && Asleep(sleepers[i]));
+  }
+}
+
+// As pthread_cond_broadcast(3) under a held mutex.
+TEST(requeued_sleepers_get_a_held_lock_one_by_one) {
+  pthread_t threads[4];
+  StartSleepers(threads, 4);
+  EXPECT(Futex(&word, FUTEX_LOCK_PI, NULL) == 0);
+  EXPECT_EQ(CmpRequeue(1, 0), 2);
+  EXPECT_EQ(Word(), Self() | FUTEX_WAITERS);
+  EXPECT_EQ(CmpRequeue(1000, 0), 2);
+  EXPECT_EQ(CmpRequeue(1000, 0), 0);
+  SleepMs(20);
+  EXPECT_EQ(done, 0);
+  EXPECT(Futex(&word, FUTEX_UNLOCK_PI, NULL) == 0);
+  for (int i = 0; i < 4; i++) Join(threads[i]);
+  EXPECT_EQ(done, 4);
+  EXPECT_EQ(most_inside, 1);
+  EXPECT_EQ(Word(), 0);
+}
+
+TEST(requeued_sleeper_takes_a_free_lock) {
+  pthread_t threads[3];
+  StartSleepers(threads, 3);
+  EXPECT_EQ(CmpRequeue(0, 0), 1);
+  EVENTUALLY(done == 1);
+  EVENTUALLY(Word() == 0);
+  EXPECT_EQ(CmpRequeue(1000, 0), 2);
+  for (int i = 0; i < 3; i++) Join(threads[i]);
+  EXPECT_EQ(most_inside, 1);
+  EXPECT_EQ(Word(), 0);
+}
+
+TEST(requeue_to_a_lock_errors) {
+  EXPECT_EQ(CmpRequeue(1, 0), 0);  // nobody
+  EXPECT_ERRNO(CmpRequeue(1, 7), EAGAIN);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 2, 1L, &word, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 0, 1L, &word, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 1, 1L, &gate, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 1, -1L, &word, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 1, 1L, BAD_POINTER, 0), EFAULT);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_WAIT_REQUEUE_PI, 0, NULL, &gate, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_WAIT_REQUEUE_PI, 7, NULL, &word, 0), EAGAIN);
+  EXPECT_ERRNO(syscall(SYS_futex, BAD_POINTER, FUTEX_WAIT_REQUEUE_PI, 0, NULL, &word, 0), EFAULT);
+}
+
+TEST(sleepers_for_a_lock_are_for_nothing_else) {
+  pthread_t thread;
+  StartSleepers(&thread, 1);
+  uint32_t other = 0;
+  EXPECT_ERRNO(Futex(&gate, FUTEX_WAKE, NULL), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_REQUEUE, 1, 1L, &other, 0), EINVAL);
+  EXPECT_ERRNO(syscall(SYS_futex, &gate, FUTEX_CMP_REQUEUE_PI, 1, 1L, &other, 0), EINVAL);
+  EXPECT_EQ(CmpRequeue(0, 0), 1);
+  Join(thread);
+}
+
+static void* PlainSleeper(void* unused) {
+  sleepers[0] = (pid_t)Self();
+  EXPECT(Futex(&gate, FUTEX_WAIT, NULL) == 0);
+  return unused;
+}
+
+TEST(plain_sleepers_are_not_moved_to_a_lock) {
+  const pthread_t thread = Start(PlainSleeper);
+  EVENTUALLY(sleepers[0] != 0 && Asleep(sleepers[0]));
+  EXPECT_ERRNO(CmpRequeue(1, 0), EINVAL);
+  EXPECT_EQ(syscall(SYS_futex, &gate, FUTEX_WAKE, 1, NULL, NULL, 0), 1);
+  Join(thread);
+}
+
+static void* TimedSleeper(void* unused) {
+  sleepers[0] = (pid_t)Self();
+  outcome = WaitRequeue();
+  outcome_errno = errno;
+  step = 1;
+  return unused;
+}
+
+TEST(sleepers_for_a_lock_time_out) {
+  struct timespec limit = After(CLOCK_MONOTONIC, 30);
+  wait_limit = &limit;
+  Join(Start(TimedSleeper));
+  EXPECT(outcome == -1 && outcome_errno == ETIMEDOUT);
+  limit = After(CLOCK_REALTIME, 30);
+  wait_flags = FUTEX_CLOCK_REALTIME;
+  Join(Start(TimedSleeper));
+  EXPECT(outcome == -1 && outcome_errno == ETIMEDOUT);
+  EXPECT_EQ(Word(), 0);
+}
+
+// Moved, and then in time for nothing: the owner keeps the lock.
+TEST(requeued_sleepers_time_out) {
+  struct timespec limit = After(CLOCK_MONOTONIC, 200);
+  wait_limit = &limit;
+  EXPECT(Futex(&word, FUTEX_LOCK_PI, NULL) == 0);
+  const pthread_t thread = Start(TimedSleeper);
+  EVENTUALLY(sleepers[0] != 0 && Asleep(sleepers[0]));
+  EXPECT_EQ(CmpRequeue(1, 0), 1);
+  Join(thread);
+  EXPECT(outcome == -1 && outcome_errno == ETIMEDOUT);
+  EXPECT(Futex(&word, FUTEX_UNLOCK_PI, NULL) == 0);
+}
+
+static void Nothing(int number) { (void)number; }
+
+TEST(signals_of_sleepers_for_a_lock) {
+  struct sigaction action = {.sa_handler = Nothing};
+  EXPECT_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+  EXPECT(Futex(&word, FUTEX_LOCK_PI, NULL) == 0);
+  const pthread_t thread = Start(TimedSleeper);
+  EVENTUALLY(sleepers[0] != 0 && Asleep(sleepers[0]));
+  pthread_kill(thread, SIGUSR1);  // not moved yet: it sleeps on
+  SleepMs(30);
+  EVENTUALLY(Asleep(sleepers[0]));
+  EXPECT_EQ(step, 0);
+  EXPECT_EQ(CmpRequeue(1, 0), 1);
+  pthread_kill(thread, SIGUSR1);  // now it gives up
+  Join(thread);
+  EXPECT(outcome == -1 && outcome_errno == EAGAIN);
+  EXPECT(Futex(&word, FUTEX_UNLOCK_PI, NULL) == 0);
+}
+
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static int turn;
+
+static void* TakeTurns(void* number) {
+  const int mine = (int)(long)number;
+  for (int i = 0; i < 200; i++) {
+    EXPECT(pthread_mutex_lock(&mutex) == 0);
+    while (turn % 3 != mine) EXPECT(pthread_cond_wait(&condition, &mutex) == 0);
+    turn++;
+    EXPECT(pthread_cond_broadcast(&condition) == 0);
+    EXPECT(pthread_mutex_unlock(&mutex) == 0);
+  }
+  return NULL;
+}
+
+TEST(condition_with_a_pi_mutex) {
+  MakeMutex(PTHREAD_MUTEX_STALLED);
+  pthread_t threads[3];
+  for (long i = 0; i < 3; i++) {
+    EXPECT(pthread_create(&threads[i], NULL, TakeTurns, (void*)i) == 0);
+  }
+  for (int i = 0; i < 3; i++) Join(threads[i]);
+  EXPECT_EQ(turn, 600);
+}

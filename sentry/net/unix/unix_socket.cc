@@ -60,6 +60,7 @@ void UnixSocket::Release() {
     state_ = State::kIdle;
     peer = std::move(peer_);
     messages.swap(queue_);
+    urgent_ = nullptr;
     queued_bytes_ = 0;
     embryos.swap(embryos_);
     waiting.swap(waiting_);
@@ -165,6 +166,7 @@ EventMask UnixSocket::Poll() {
     if (ended_ == (kNoReads | kNoWrites)) events |= kEventHup;
     if ((ended_ & kNoReads) != 0) events |= kEventRdHup | kEventIn;
     if (!queue_.empty() || !embryos_.empty()) events |= kEventIn;
+    if (urgent_ != nullptr) events |= kEventPri;
     if (streaming() && (state_ == State::kIdle || state_ == State::kConnecting)) {
       events |= kEventHup;
     }
@@ -197,6 +199,14 @@ Result<int32_t> UnixSocket::BytesToRead() {
 Result<int32_t> UnixSocket::BytesToSend() {
   return static_cast<int32_t>(
       std::min<uint64_t>(sent_.load(), std::numeric_limits<int32_t>::max()));
+}
+
+bool UnixSocket::AtMark() {
+  absl::MutexLock lock(&mutex_);
+  if (type() != kStream || queue_.empty()) return false;
+  if (&queue_.front() == urgent_) return true;
+  if (queue_.front().left() != 0) return false;
+  return urgent_ == nullptr || (queue_.size() > 1 && &queue_[1] == urgent_);
 }
 
 std::string UnixSocket::Describe() {

@@ -60,6 +60,7 @@ class UnixSocket final : public Socket {
   int32_t TakeError() override { return error_.exchange(0); }
   Result<int32_t> BytesToRead() override;
   Result<int32_t> BytesToSend() override;
+  bool AtMark() override;
   void Release() override;
   void DescriptorClosed(File* file) override;
   UnixSocket* AsUnix() override { return this; }
@@ -131,7 +132,7 @@ class UnixSocket final : public Socket {
   Result<Message> Build(const CallContext& ctx, const SendRequest& request, UserIo& io, size_t size,
                         UnixSocket& receiver);
   // EPIPE: the receiver reads no more.
-  Result<void> DeliverStream(Message message);
+  Result<void> DeliverStream(Message message, bool urgent);
   enum class Delivery : uint8_t { kDone, kDead };
   Result<Delivery> DeliverDatagram(Message* message, const UnixSocketRef& sender);
   Result<size_t> ReceiveStream(const ReceiveRequest& request, Received* received);
@@ -141,9 +142,19 @@ class UnixSocket final : public Socket {
     std::vector<Message> messages;
     FlyingFiles files;
   };
+  // EAGAIN: there is nothing to read.
   Result<size_t> ReadStreamLocked(const ReceiveRequest& request, Received* received, Taken* taken)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<size_t> ReadUrgentLocked(const ReceiveRequest& request, Received* received)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool NextToReadLocked(bool peek, bool moved, size_t* next, Taken* taken)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void PassLocked(bool peek, size_t* next, Taken* taken) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<size_t> ReadStream(const ReceiveRequest& request, Received* received, Taken* taken);
+  Message* ToPeekAtLocked(uint64_t* offset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // EAGAIN: nothing past the offset of SO_PEEK_OFF.
+  Result<size_t> PeekDatagramLocked(const ReceiveRequest& request, Received* received)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What comes with the bytes of a message. False: it is from somebody else than the bytes before.
   bool Accompany(const Message& message, bool first, Received* received);
 
@@ -172,6 +183,9 @@ class UnixSocket final : public Socket {
   std::optional<SenderIds> peer_ids_ ABSL_GUARDED_BY(mutex_);  // a listener's: its own
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
   size_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  // The byte out of band, until it is taken or passed, or the next one comes. In queue_, where one
+  // that was taken stays, empty: reading stops there.
+  Message* urgent_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::deque<UnixSocketRef> embryos_ ABSL_GUARDED_BY(mutex_);  // connected, not accepted
   size_t backlog_ ABSL_GUARDED_BY(mutex_) = 0;
   Waiting waiting_ ABSL_GUARDED_BY(mutex_);  // senders and connectors that found it full

@@ -61,6 +61,7 @@ Result<void> UnixSocket::CheckMaySend() {
 }
 
 Result<size_t> UnixSocket::SendStream(const CallContext& ctx, SendRequest& request) {
+  if (request.urgent && request.io->remaining() == 0) return Errno::kOPNOTSUPP;
   UnixSocketRef peer;
   {
     absl::MutexLock lock(&mutex_);
@@ -74,19 +75,23 @@ Result<size_t> UnixSocket::SendStream(const CallContext& ctx, SendRequest& reque
   if (request.io->remaining() == 0) return size_t{0};
   TRY(CheckMaySend());
   UserIo io = *request.io;
-  const size_t size = std::min<uint64_t>(io.remaining(), SendUnit());
-  TRY(peer->DeliverStream(TRY(Build(ctx, request, io, size, *peer))));
+  // The byte out of band is a message of its own, the last.
+  const bool urgent = request.urgent && io.remaining() == 1;
+  const uint64_t rest = io.remaining() - (request.urgent && !urgent ? 1 : 0);
+  const size_t size = std::min<uint64_t>(rest, SendUnit());
+  TRY(peer->DeliverStream(TRY(Build(ctx, request, io, size, *peer)), urgent));
   *request.io = io;
   request.files.clear();
-  peer->wait_queue().Notify(kEventIn);
+  peer->wait_queue().Notify(urgent ? kEventIn | kEventPri : kEventIn);
   return size;
 }
 
-Result<void> UnixSocket::DeliverStream(Message message) {
+Result<void> UnixSocket::DeliverStream(Message message, bool urgent) {
   absl::MutexLock lock(&mutex_);
   if (dead_ || (ended_ & kNoReads) != 0) return Errno::kPIPE;
   queued_bytes_ += message.size;
   queue_.push_back(std::move(message));
+  if (urgent) urgent_ = &queue_.back();
   return Ok();
 }
 
@@ -102,8 +107,11 @@ Result<UnixSocketRef> UnixSocket::Destination(const CallContext& ctx, const Send
 Result<size_t> UnixSocket::SendDatagram(const CallContext& ctx, SendRequest& request) {
   if (streaming()) {
     if (const int32_t error = TakeError(); error != 0) return static_cast<Errno>(error);
+  } else if (request.urgent) {
+    return Errno::kOPNOTSUPP;
   }
   const UnixSocketRef target = TRY(Destination(ctx, request));
+  if (request.urgent) return Errno::kOPNOTSUPP;
   TRY(BindAutomatically());
   const uint64_t size = request.io->remaining();
   if (size + 32 > options().send_buffer()) return Errno::kMSGSIZE;
@@ -164,17 +172,60 @@ bool UnixSocket::Accompany(const Message& message, bool first, Received* receive
   return true;
 }
 
+// Goes past a message: for good, or to the next one while only peeking.
+void UnixSocket::PassLocked(bool peek, size_t* next, Taken* taken) {
+  if (peek) {
+    ++*next;
+    return;
+  }
+  if (&queue_.front() == urgent_) urgent_ = nullptr;
+  queued_bytes_ -= queue_.front().left();
+  taken->messages.push_back(std::move(queue_.front()));
+  queue_.pop_front();
+}
+
+// Moves `next` to the message that is read next, as manage_oob() of Linux: a read that has moved
+// something stops at the byte out of band, one that begins there leaves it out, unless it is in
+// line. False: there is none.
+bool UnixSocket::NextToReadLocked(bool peek, bool moved, size_t* next, Taken* taken) {
+  while (*next < queue_.size()) {
+    const Message& message = queue_[*next];
+    const bool urgent = &message == urgent_;
+    if (message.left() == 0) {
+      if (moved && (urgent_ == nullptr || urgent)) return false;
+    } else {
+      if (!urgent) return true;
+      if (moved) return false;
+      const bool in_line = options().urgent_in_line();
+      if (!peek) urgent_ = nullptr;
+      if (in_line) return true;
+    }
+    PassLocked(peek, next, taken);
+  }
+  return false;
+}
+
 Result<size_t> UnixSocket::ReadStreamLocked(const ReceiveRequest& request, Received* received,
                                             Taken* taken) {
   size_t moved = 0;
   size_t next = 0;  // of the queue, while only peeking
-  while (next < queue_.size()) {
+  uint64_t skip = request.peek ? static_cast<uint64_t>(std::max(options().peek_offset(), 0)) : 0;
+  bool found = false;
+  while (NextToReadLocked(request.peek, moved != 0, &next, taken)) {
     Message& message = queue_[next];
+    if (skip >= message.left()) {
+      skip -= message.left();
+      ++next;
+      continue;
+    }
     if (!Accompany(message, moved == 0, received)) break;
-    const size_t want = std::min<uint64_t>(message.left(), request.io->remaining());
-    const Result<size_t> put = want == 0 ? size_t{0} : request.io->Write(message.data(), want);
+    found = true;
+    const size_t want = std::min<uint64_t>(message.left() - skip, request.io->remaining());
+    const Result<size_t> put =
+        want == 0 ? size_t{0} : request.io->Write(message.data() + skip, want);
     if (!put.ok() && moved == 0) return put;
     const size_t got = put.value_or(0);
+    skip = 0;
     moved += got;
     const bool with_files = !message.files.empty();
     if (with_files && got == want && !request.peek) {
@@ -186,21 +237,39 @@ Result<size_t> UnixSocket::ReadStreamLocked(const ReceiveRequest& request, Recei
     } else {
       message.taken += got;
       queued_bytes_ -= got;
-      if (message.left() == 0) {
-        taken->messages.push_back(std::move(message));
-        queue_.pop_front();
-      }
+      if (message.left() == 0) PassLocked(false, &next, taken);
     }
     if (got < want || with_files || request.io->remaining() == 0) break;
   }
+  if (request.peek) {
+    options().PeekedAt(moved);
+  } else {
+    options().TookAway(moved);
+  }
+  if (!found) return Errno::kAGAIN;
   return moved;
+}
+
+Result<size_t> UnixSocket::ReadUrgentLocked(const ReceiveRequest& request, Received* received) {
+  if (urgent_ == nullptr || options().urgent_in_line()) return Errno::kINVAL;
+  Message& message = *urgent_;
+  if (TRY(request.io->Write(message.data(), 1)) == 0) return Errno::kFAULT;
+  if (!request.peek) {
+    urgent_ = nullptr;
+    message.taken += 1;
+    queued_bytes_ -= 1;
+  }
+  received->urgent = true;
+  return size_t{1};
 }
 
 Result<size_t> UnixSocket::ReadStream(const ReceiveRequest& request, Received* received,
                                       Taken* taken) {
   absl::MutexLock lock(&mutex_);
   if (state_ != State::kConnected) return Errno::kINVAL;
-  if (!queue_.empty()) return ReadStreamLocked(request, received, taken);
+  if (request.urgent) return ReadUrgentLocked(request, received);
+  const Result<size_t> read = ReadStreamLocked(request, received, taken);
+  if (read.ok() || read.error() != Errno::kAGAIN) return read;
   if (const int32_t error = TakeError(); error != 0) return static_cast<Errno>(error);
   if ((ended_ & kNoReads) != 0) return size_t{0};
   return Errno::kAGAIN;
@@ -213,32 +282,55 @@ Result<size_t> UnixSocket::ReceiveStream(const ReceiveRequest& request, Received
   return result;
 }
 
+// The first message that ends past the offset of SO_PEEK_OFF, which becomes one within it.
+UnixSocket::Message* UnixSocket::ToPeekAtLocked(uint64_t* offset) {
+  const int32_t set = options().peek_offset();
+  *offset = static_cast<uint64_t>(std::max(set, 0));
+  for (Message& message : queue_) {
+    if (set < 0 || *offset < message.size || (message.size == 0 && *offset == 0)) return &message;
+    *offset -= message.size;
+  }
+  return nullptr;
+}
+
+Result<size_t> UnixSocket::PeekDatagramLocked(const ReceiveRequest& request, Received* received) {
+  uint64_t offset = 0;
+  Message* const message = ToPeekAtLocked(&offset);
+  if (message == nullptr) return Errno::kAGAIN;
+  Accompany(*message, true, received);
+  received->files = message->files.files();
+  const size_t size = message->size - offset;
+  received->truncated = size > request.io->remaining();
+  const size_t want = std::min<uint64_t>(size, request.io->remaining());
+  const size_t got = want == 0 ? 0 : TRY(request.io->Write(message->bytes.get() + offset, want));
+  if (got < want) return Errno::kFAULT;
+  options().PeekedAt(got);
+  return request.truncate ? size : got;
+}
+
 Result<size_t> UnixSocket::ReceiveDatagram(const ReceiveRequest& request, Received* received) {
+  if (request.urgent && !streaming()) return Errno::kOPNOTSUPP;
   Message message;
   Waiting waiting;
   {
     absl::MutexLock lock(&mutex_);
     if (streaming() && state_ != State::kConnected) return Errno::kNOTCONN;
+    if (request.urgent) return Errno::kOPNOTSUPP;
     if (const int32_t error = TakeError(); error != 0) return static_cast<Errno>(error);
-    if (queue_.empty()) {
+    if (request.peek && !queue_.empty()) {
+      const Result<size_t> peeked = PeekDatagramLocked(request, received);
+      if (peeked.ok() || peeked.error() != Errno::kAGAIN) return peeked;
+    }
+    if (queue_.empty() || request.peek) {
       // As on Linux, one that would not wait is not told of the end of datagrams.
       const bool end = (ended_ & kNoReads) != 0 && (streaming() || !request.no_wait);
       return end ? Result<size_t>(size_t{0}) : Errno::kAGAIN;
     }
-    Message& front = queue_.front();
-    Accompany(front, true, received);
-    if (request.peek) {
-      received->files = front.files.files();
-      received->truncated = front.size > request.io->remaining();
-      const size_t size = front.size;
-      const size_t want = std::min<uint64_t>(size, request.io->remaining());
-      const size_t got = want == 0 ? 0 : TRY(request.io->Write(front.bytes.get(), want));
-      if (got < want) return Errno::kFAULT;
-      return request.truncate ? size : got;
-    }
-    message = std::move(front);
+    Accompany(queue_.front(), true, received);
+    message = std::move(queue_.front());
     queue_.pop_front();
     queued_bytes_ -= message.size;
+    options().TookAway(message.size);
     if (queue_.size() <= UnixDomain::kDatagramQueue) waiting.swap(waiting_);
   }
   NotifyWaiting(waiting);
