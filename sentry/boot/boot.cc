@@ -12,6 +12,7 @@
 #include "sentry/boot/terminals.h"
 #include "sentry/fs/dev/dev.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/sysv_shm.h"
 #include "sentry/net/unix/domain.h"
 #include "sentry/syscalls/dispatcher.h"
 
@@ -143,6 +144,8 @@ class KernelSandbox final : public Sandbox {
     services.memfds = Tmpfs::Create(memfds);
     services.mounts = mounts_;
     services.unix_domain = unix_domain_;
+    services.segments =
+        std::make_shared<SharedSegments>(&config.platform->memory(), AllocateDeviceId());
     services.memory_bytes = config.memory_bytes;
     services.cpus = config.cpus;
     services.make_file_system = [this](const CallContext& ctx, std::string_view type,

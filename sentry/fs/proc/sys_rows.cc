@@ -58,6 +58,10 @@ const std::vector<ProcRow>& KernelRows() {
               }),
       TextRow("pid_max", 0444, Number([](const SystemSnapshot& s) { return s.pid_max; })),
       TextRow("ns_last_pid", 0444, Number([](const SystemSnapshot& s) { return s.last_pid; })),
+      // Of SharedSegments (sentry/kernel/sysv_shm.h).
+      TextRow("shmall", 0444, FixedText("18446744073692774399\n")),
+      TextRow("shmmax", 0444, FixedText("18446744073692774399\n")),
+      TextRow("shmmni", 0444, FixedText("4096\n")),
       TextRow("threads-max", 0444, Number([](const SystemSnapshot& s) { return s.max_tasks; })),
       TextRow("cap_last_cap", 0444, FixedText("40\n")),
       TextRow("ngroups_max", 0444, FixedText("65536\n")),

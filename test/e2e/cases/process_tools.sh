@@ -25,6 +25,11 @@ pidof sleep | tr ' ' '\n' | grep -cx "$first\|$second"
 top -bn1 | head -1 | matches 'top 1' '^top - [0-9:]+ up .* user.*load average: [0-9.]+, [0-9.]+, [0-9.]+$'
 top -bn1 | sed -n 2,5p | matches 'top 2-5' '^(Tasks: |%Cpu\(s\): *[0-9.]+ us|MiB (Mem|Swap) ?:)'
 top -bn1 -p $first,$second | tail -n +8 | awk '{ print NF, $2, $4, $8, $NF }'
+pmap $first | sed 1d | matches pmap '^([0-9a-f]+ +[0-9]+K [r-][w-][xs-][s-][R-] | total +[0-9]+K$)'
+pmap -x $first | sed -n 2p
+pmap -x $first | tail -n 1 | matches 'pmap -x' '^total kB +[0-9]+ +[0-9]+ +[0-9]+$'
+pmap -X $first | tail -n 1 | matches 'pmap -X' '^[ 0-9]+KB'
+ipcs -m | sed -n 2,3p
 pwdx $first | sed "s/^$first/N/; s:$T:T:"
 lsof -a -p $first -d cwd,txt -Fftn | sed "s/^p$first\$/pN/; s:$T:T:"
 lsof -p $first | head -1 | tr -s ' '
