@@ -13,6 +13,7 @@ namespace ringfence {
 namespace {
 
 std::atomic<int> log_fd{-1};
+std::atomic<LogFunction> log_function{nullptr};
 std::atomic<int> log_minimum{kInfo};
 
 constexpr size_t kMaxText = 1000;
@@ -46,22 +47,33 @@ void SetLogFd(int fd, LogLevel minimum) {
   log_fd.store(fd, std::memory_order_relaxed);
 }
 
+void SetLogFunction(LogFunction function, LogLevel minimum) {
+  log_minimum.store(minimum, std::memory_order_relaxed);
+  log_function.store(function, std::memory_order_relaxed);
+}
+
 bool LogEnabled(LogLevel level) {
-  return log_fd.load(std::memory_order_relaxed) >= 0 &&
-         level >= log_minimum.load(std::memory_order_relaxed);
+  const bool open = log_fd.load(std::memory_order_relaxed) >= 0 ||
+                    log_function.load(std::memory_order_relaxed) != nullptr;
+  return open && level >= log_minimum.load(std::memory_order_relaxed);
 }
 
 void LogLine(LogLevel level, std::string_view text) {
   const int fd = log_fd.load(std::memory_order_relaxed);
-  if (fd < 0) return;
+  const LogFunction function = log_function.load(std::memory_order_relaxed);
+  if (fd < 0 && function == nullptr) return;
   const int saved_errno = errno;
   char line[kMaxText + 96];
   char* p = AppendPrefix(line, level);
   for (char c : text.substr(0, kMaxText)) *p++ = (c >= ' ' && c <= '~') ? c : '?';
   *p++ = '\n';
-  // A log that is full or closed must not disturb the sandbox.
-  ssize_t ignored = write(fd, line, p - line);
-  static_cast<void>(ignored);
+  if (fd >= 0) {
+    // A log that is full or closed must not disturb the sandbox.
+    ssize_t ignored = write(fd, line, p - line);
+    static_cast<void>(ignored);
+  } else {
+    function(std::string_view(line, p - line));
+  }
   errno = saved_errno;
 }
 

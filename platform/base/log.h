@@ -4,9 +4,9 @@
 //
 // Arguments are those of absl::StrCat and are evaluated always, formatted only when the level is
 // on. A line is one write(2), so lines of several threads do not mix. Bytes that are not printable
-// ASCII become '?': the text may come from the guest. SetLogFd is called once, before threads
-// start; a log that cannot be written is ignored. Not for signal handlers (StrCat allocates);
-// LogLine itself does not allocate.
+// ASCII become '?': the text may come from the guest. SetLogFd or SetLogFunction is called once,
+// before threads start; a log that cannot be written is ignored. Not for signal handlers (StrCat
+// allocates); LogLine itself does not allocate.
 #ifndef RINGFENCE_PLATFORM_BASE_LOG_H_
 #define RINGFENCE_PLATFORM_BASE_LOG_H_
 
@@ -21,10 +21,14 @@ enum LogLevel : int { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3 };
 
 // Logs from `minimum` up to `fd` (not owned); fd -1 turns logging off, which is the default.
 void SetLogFd(int fd, LogLevel minimum = kInfo);
+// Calls `function` with each line and its line feed, on any thread, in place of a descriptor;
+// nullptr turns that off.
+using LogFunction = void (*)(std::string_view line);
+void SetLogFunction(LogFunction function, LogLevel minimum = kInfo);
 bool LogEnabled(LogLevel level);
 
 // Writes "<level> <seconds since boot> <host tid> <text>\n"; text beyond 1000 bytes is cut.
-// Async-signal-safe.
+// Async-signal-safe with a descriptor.
 void LogLine(LogLevel level, std::string_view text);
 
 namespace log_internal {

@@ -45,6 +45,20 @@ TEST_CASE("levels below the minimum and a closed log are silent") {
   CHECK(pipe.Read().empty());
 }
 
+std::string* lines_of_function = nullptr;
+
+TEST_CASE("a function gets the lines where there is no descriptor") {
+  std::string lines;
+  lines_of_function = &lines;
+  SetLogFunction([](std::string_view line) { *lines_of_function += line; }, kWarning);
+  Log(kInfo, "no");
+  Log(kWarning, "yes");
+  SetLogFunction(nullptr);
+  Log(kError, "no");
+  CHECK(lines.substr(0, 2) == "W ");
+  CHECK(lines.substr(lines.size() - 5) == " yes\n");
+}
+
 TEST_CASE("text from a guest cannot forge lines, and is cut") {
   Pipe pipe;
   SetLogFd(pipe.ends[1], kDebug);

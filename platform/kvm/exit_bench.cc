@@ -26,6 +26,7 @@
 #include "platform/kvm/probe.h"
 #include "platform/kvm/test_guest.h"
 #include "platform/kvm/vcpu.h"
+#include "platform/mem/host_paging.h"
 
 namespace ringfence::kvm {
 namespace {
@@ -65,7 +66,7 @@ class BareLoop {
       std::fprintf(stderr, "%s\n", device.status().ToString().c_str());
       std::exit(77);
     }
-    vm_ = *device->CreateVm();
+    vm_ = *device->CreateVm(platform::GetHostPaging());
     memory_ = *platform::GuestMemory::Create({}, vm_.get());
     image_ = MUST(KernelImage::Create(memory_.get(), 1, Flavour::kPrivileged));  // fresh memory
     vcpu_ = MUST(Vcpu::Create(*vm_, image_.get(), Flavour::kPrivileged, 0));     // a fresh VM

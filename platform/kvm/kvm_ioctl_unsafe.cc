@@ -253,10 +253,10 @@ absl::StatusOr<KvmDevice> KvmDevice::Open(int fd) {
                    static_cast<size_t>(run_bytes));
 }
 
-absl::StatusOr<std::unique_ptr<VmFd>> KvmDevice::CreateVm() const {
+absl::StatusOr<std::unique_ptr<VmFd>> KvmDevice::CreateVm(platform::HostPaging paging) const {
   UniqueFd vm(Ioctl(fd_.get(), KVM_CREATE_VM, 0L));
   if (!vm.valid()) return SystemError("KVM cannot create a virtual machine");
-  return std::make_unique<VmFd>(std::move(vm), run_bytes_);
+  return std::make_unique<VmFd>(std::move(vm), run_bytes_, paging);
 }
 
 }  // namespace ringfence::kvm

@@ -68,17 +68,16 @@ class VcpuFd {
 // A virtual machine; takes memory slots from platform/mem.
 class VmFd : public platform::SlotSink {
  public:
-  VmFd(UniqueFd fd, size_t run_bytes) : fd_(std::move(fd)), run_bytes_(run_bytes) {}
+  VmFd(UniqueFd fd, size_t run_bytes, platform::HostPaging paging)
+      : fd_(std::move(fd)), run_bytes_(run_bytes), paging_(paging) {}
 
   // Any thread.
   Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) override;
-  // Shadow paging, until SetShadowPaging says otherwise: before guests run.
-  void SetShadowPaging(bool shadow) { shadow_paging_ = shadow; }
   // How many page tables the shadow may have (KVM_SET_NR_MMU_PAGES), 4 KiB of host memory each. KVM
   // itself derives 2% from the memory slots of the moment, which grow here: it then spends its time
   // rebuilding the tables of a few hundred processes.
   Result<void> SetShadowTables(uint64_t count);
-  bool RemembersTables() const override { return shadow_paging_; }
+  platform::HostPaging Paging() const override { return paging_; }
   // Deleting a memory slot makes KVM drop all shadow page tables (KVM_X86_QUIRK_SLOT_ZAP_ALL, which
   // is on unless it is switched off): a slot of one page below guest memory comes and goes.
   Result<void> ForgetTables() override;
@@ -89,7 +88,7 @@ class VmFd : public platform::SlotSink {
   UniqueFd fd_;
   size_t run_bytes_;
   std::atomic<uint32_t> next_slot_{1};  // 0 is ForgetTables'
-  bool shadow_paging_ = true;
+  const platform::HostPaging paging_;
   absl::Mutex forget_mutex_;
 };
 
@@ -99,7 +98,7 @@ class KvmDevice {
   // platform needs; the errors are those documented for CreateKvmPlatform.
   static absl::StatusOr<KvmDevice> Open(int fd);
 
-  absl::StatusOr<std::unique_ptr<VmFd>> CreateVm() const;
+  absl::StatusOr<std::unique_ptr<VmFd>> CreateVm(platform::HostPaging paging) const;
   unsigned max_vcpus() const { return max_vcpus_; }
 
  private:

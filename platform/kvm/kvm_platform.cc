@@ -25,6 +25,7 @@
 namespace ringfence::kvm {
 namespace {
 
+using platform::HostPaging;
 using platform::KvmOptions;
 
 constexpr unsigned kMostVcpus = 1024;
@@ -41,7 +42,7 @@ unsigned UsableCpus() {
 // that wake each other up should have a vCPU each.
 unsigned DefaultVcpus() {
   constexpr unsigned kWhereHandoversAreSlow = 256;
-  return HandoversAreSlow() ? kWhereHandoversAreSlow : std::clamp(4 * UsableCpus(), 8u, 64u);
+  return HandoverWaitsForRcu() ? kWhereHandoversAreSlow : std::clamp(4 * UsableCpus(), 8u, 64u);
 }
 
 // A process needs about ten. 3% of RAM, where KVM would take 2% of a machine that has all of its
@@ -112,7 +113,13 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   }
   absl::StatusOr<KvmDevice> device = KvmDevice::Open(options.kvm_fd);
   if (!device.ok()) return device.status();
-  absl::StatusOr<std::unique_ptr<VmFd>> vm = device->CreateVm();
+  const HostPaging paging = options.paging ? *options.paging : platform::GetHostPaging();
+  if (paging == HostPaging::kShadowWithoutHuge) {
+    Log(kWarning,
+        "this kernel's shadow paging may lose split 2 MiB entries (CVE-2026-53359): using "
+        "4 KiB entries, which is slower; update the host's kernel");
+  }
+  absl::StatusOr<std::unique_ptr<VmFd>> vm = device->CreateVm(paging);
   if (!vm.ok()) return vm.status();
   vm_ = *std::move(vm);
   max_vcpus_ = std::min({options.max_vcpus == 0 ? DefaultVcpus() : options.max_vcpus, kMostVcpus,
@@ -123,12 +130,6 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   platform::GuestMemory::Options memory_options;
   memory_options.max_anonymous_bytes = options.guest_memory_bytes;
   memory_options.max_file_bytes = options.file_window_bytes;
-  if (options.small_entries.has_value() ? *options.small_entries : kvm::HostNeedsSmallEntries()) {
-    memory_options.huge_guest_entries = false;
-    Log(kWarning,
-        "this kernel's shadow paging may lose split 2 MiB entries (CVE-2026-53359): using "
-        "4 KiB entries, which is slower; update the host's kernel");
-  }
   auto memory = platform::GuestMemory::Create(memory_options, vm_.get());
   if (!memory.ok()) return memory.status();
   memory_ = *std::move(memory);
@@ -166,8 +167,7 @@ absl::Status KvmPlatform::Probe(const KvmOptions& options) {
         privileged ? "SYSCALL enters ring 0 on this host: a deprivileged trampoline is unsafe"
                    : "SYSCALL stays in ring 3 on this host: a privileged trampoline cannot work");
   }
-  vm_->SetShadowPaging(!privileged);
-  if (!privileged) {
+  if (vm_->Paging() != HostPaging::kNested) {
     const uint64_t tables = ShadowTables(options.guest_memory_bytes);
     const Result<void> set = vm_->SetShadowTables(tables);
     if (!set.ok()) return SetupError("the number of shadow page tables", set.error());
@@ -223,8 +223,6 @@ namespace ringfence::platform {
 absl::StatusOr<std::unique_ptr<Platform>> CreateKvmPlatform(const KvmOptions& options) {
   return kvm::KvmPlatform::Create(options);
 }
-
-bool HostNeedsSmallEntries() { return kvm::HostNeedsSmallEntries(); }
 
 int KickSignal() { return kvm::KickSignalNumber(); }
 

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "platform/api/platform.h"
+#include "platform/mem/host_paging.h"
 
 namespace ringfence::platform {
 
@@ -36,12 +37,9 @@ struct KvmOptions {
   uint64_t file_window_bytes = uint64_t{64} << 30;  // window for mapped file chunks
   int kvm_fd = -1;  // an open /dev/kvm, duplicated; -1 opens /dev/kvm
   Flavour flavour = kProbe;
-  // What HostNeedsSmallEntries() says, for a process that can no longer see /sys; else it is asked.
-  std::optional<bool> small_entries = std::nullopt;
+  // What GetHostPaging() says, for a process that can no longer see /sys; else it is asked.
+  std::optional<platform::HostPaging> paging = std::nullopt;
 };
-
-// Does this host's KVM handle only 4 KiB guest entries correctly? Reads /sys/module/kvm_*.
-bool HostNeedsSmallEntries();
 
 // Errors, each with a message for a person that says what to do:
 //   NotFound            no /dev/kvm

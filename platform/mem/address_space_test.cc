@@ -109,10 +109,93 @@ TEST_CASE_METHOD(Fixture, "2 MiB entries where whole, split when a part changes"
   CHECK(space->TableBytes() == 4 * kPageSize);
 }
 
-TEST_CASE("hosts that need it get 4 KiB entries only") {
-  Fixture f({.max_anonymous_bytes = 64 * kMiB, .huge_guest_entries = false});
-  REQUIRE(f.space->Map(VirtAddr(0x40000000), f.Frames(512), kReadWrite).ok());
-  CHECK_FALSE(f.space->Lookup(VirtAddr(0x40000000))->huge);
+class ShadowSink : public NoSlots {
+ public:
+  explicit ShadowSink(HostPaging paging) : paging_(paging) {}
+  HostPaging Paging() const override { return paging_; }
+
+ private:
+  const HostPaging paging_;
+};
+
+class ShadowFixture {
+ public:
+  explicit ShadowFixture(HostPaging paging = HostPaging::kShadow)
+      : sink(paging),
+        memory(GuestMemory::Create({.max_anonymous_bytes = 512 * kMiB}, &sink).value()),
+        space(AddressSpace::Create(memory.get()).value()) {}
+  ~ShadowFixture() { Unmap(*space, {VirtAddr(0), kUserEnd}); }
+  void Unmap(AddressSpace& which, VirtRange range) {
+    CHECK(which.Unmap(range, [this](FrameRun run) { memory->Unref(run); }).ok());
+  }
+  bool MapsHuge(VirtAddr va, FrameRun block) {
+    REQUIRE(space->Map(va, block, kReadWrite).ok());
+    CHECK(space->Lookup(va)->frame == block.first);
+    CHECK(space->Lookup(VirtAddr(va.value() + kHugePageSize - 1).page_down())->frame.index ==
+          block.first.index + 511);
+    return space->Lookup(va)->huge;
+  }
+
+  ShadowSink sink;
+  std::unique_ptr<GuestMemory> memory;
+  std::unique_ptr<AddressSpace> space;
+};
+
+TEST_CASE_METHOD(ShadowFixture, "rule 5: with shadow paging a block has one 2 MiB entry") {
+  const FrameRun block = memory->Allocate(512).value();
+  memory->Ref(block);
+  const VirtAddr first(0x40000000), second(0x50000000);
+  CHECK(MapsHuge(first, block));
+  CHECK_FALSE(MapsHuge(second, block));
+  Unmap(*space, Pages(second, 512));
+  memory->Ref(block);
+  Unmap(*space, Pages(first, 512));
+  CHECK_FALSE(
+      MapsHuge(first, block));  // not before the host has forgotten the entry that was there
+}
+
+TEST_CASE_METHOD(ShadowFixture, "rule 5: blocks are used again once the host has forgotten them") {
+  const VirtAddr va(0x40000000);
+  for (uint64_t i = 0; i < 4 * GuestMemory::kMaxRetiredHuge; ++i) {
+    // 256 blocks: a claimed one is passed over as long as there are others.
+    CHECK(MapsHuge(va, memory->Allocate(512).value()));
+    Unmap(*space, Pages(va, 512));
+  }
+  CHECK(memory->GetStats().forgotten == 4);
+}
+
+TEST_CASE_METHOD(ShadowFixture, "rule 5: a split counts as the end of a 2 MiB entry") {
+  const VirtAddr va(0x40000000);
+  for (uint64_t i = 0; i < GuestMemory::kMaxRetiredHuge; ++i) {
+    CHECK(MapsHuge(va, memory->Allocate(512).value()));
+    Unmap(*space, Pages(va, 1));
+    CHECK_FALSE(space->Lookup(VirtAddr(va.value() + kPageSize))->huge);
+    CHECK(memory->GetStats().forgotten == (i + 1 == GuestMemory::kMaxRetiredHuge));
+    Unmap(*space, Pages(va, 512));
+  }
+}
+
+TEST_CASE_METHOD(ShadowFixture,
+                 "rule 5: a clone has small entries where its parent has a large one") {
+  const VirtAddr va(0x40000000);
+  const FrameRun block = memory->Allocate(512).value();
+  CHECK(MapsHuge(va, block));
+  auto child = AddressSpace::Create(memory.get()).value();
+  REQUIRE(space->CloneInto(*child, Pages(va, 512), true).ok());
+  CHECK(space->Lookup(va)->huge);
+  for (uint64_t i = 0; i < 512; ++i) {
+    const auto leaf = child->Lookup(VirtAddr(va.value() + i * kPageSize));
+    REQUIRE(leaf);
+    CHECK((!leaf->huge && leaf->soft_cow && !leaf->prot.write));
+    CHECK(leaf->frame.index == block.first.index + i);
+  }
+  CHECK(memory->RefCount(block.first) == 2);
+  Unmap(*child, Pages(va, 512));
+}
+
+TEST_CASE("rule 5: kernels that lose splits get 4 KiB entries only") {
+  ShadowFixture f(HostPaging::kShadowWithoutHuge);
+  CHECK_FALSE(f.MapsHuge(VirtAddr(0x40000000), f.memory->Allocate(512).value()));
 }
 
 TEST_CASE_METHOD(Fixture, "unmapping the middle of a 2 MiB entry, both edges in it") {

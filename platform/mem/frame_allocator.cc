@@ -1,6 +1,8 @@
 #include "platform/mem/frame_allocator.h"
 
+#include <algorithm>
 #include <bit>
+#include <iterator>
 #include <utility>
 
 #include "platform/base/check.h"
@@ -62,29 +64,42 @@ std::optional<FrameAllocator::Place> FrameAllocator::FindPartial(uint64_t count,
   return std::nullopt;
 }
 
-std::optional<uint32_t> FrameAllocator::TakeEmptyBlock() {
-  if (!cached_.empty()) {
-    const uint32_t block = cached_.back();
-    cached_.pop_back();
-    return block;
+// The block freed last, whose memory may still be in the CPU's caches. An unclaimed one is looked
+// for among those freed first, as far as the search goes: they had the longest time to be returned.
+std::optional<uint32_t> FrameAllocator::TakeFrom(std::vector<uint32_t>* blocks, bool unclaimed) {
+  if (blocks->empty()) return std::nullopt;
+  auto it = std::prev(blocks->end());
+  if (unclaimed) {
+    const auto limit = blocks->begin() + std::min<ptrdiff_t>(blocks->size(), kBlocksToTry);
+    it = std::find_if(blocks->begin(), limit, [this](uint32_t b) { return !blocks_[b].claimed; });
+    if (it == limit) return std::nullopt;
   }
-  ++committed_blocks_;
-  if (!fresh_again_.empty()) {
-    const uint32_t block = fresh_again_.back();
-    fresh_again_.pop_back();
-    return block;
-  }
-  if (next_fresh_ < usable_blocks_) return static_cast<uint32_t>(next_fresh_++);
-  --committed_blocks_;
-  return std::nullopt;
+  const uint32_t block = *it;
+  blocks->erase(it);
+  return block;
 }
+
+std::optional<uint32_t> FrameAllocator::TakeEmptyBlock(bool whole) {
+  if (auto block = TakeFrom(&cached_, whole)) return block;
+  std::optional<uint32_t> block = TakeFrom(&fresh_again_, whole);
+  if (!block && next_fresh_ < usable_blocks_) block = static_cast<uint32_t>(next_fresh_++);
+  if (!block && whole) return TakeEmptyBlock(false);
+  if (block) ++committed_blocks_;
+  return block;
+}
+
+bool FrameAllocator::ClaimHuge(uint64_t block) {
+  return !std::exchange(blocks_[block].claimed, true);
+}
+
+void FrameAllocator::ReturnHuge(uint64_t block) { blocks_[block].claimed = false; }
 
 std::optional<FrameAllocator::Grant> FrameAllocator::Take(uint64_t count) {
   Check(count >= 1 && count <= kBlockFrames, "frames are allocated 1 to 512 at a time");
   if (count < kBlockFrames) {
     if (auto place = FindPartial(count, kBlocksToTry)) return Mark(*place, count);
   }
-  if (auto block = TakeEmptyBlock()) {
+  if (auto block = TakeEmptyBlock(count == kBlockFrames)) {
     AppendPartial(*block);
     return Mark({*block, 0}, count);
   }

@@ -46,6 +46,12 @@ class FrameAllocator {
   std::optional<uint32_t> Release(uint64_t first, uint64_t count);
   void Drained(uint32_t block);
 
+  // A mark that a block is claimed for a 2 MiB entry (GuestMemory::ClaimHuge): true when it was not
+  // yet. It stays with the block when that is freed; whole blocks are taken from unclaimed ones
+  // first.
+  bool ClaimHuge(uint64_t block);
+  void ReturnHuge(uint64_t block);
+
   uint64_t used_frames() const { return used_frames_; }
   // Blocks that are not fresh.
   uint64_t committed_blocks() const { return committed_blocks_; }
@@ -59,6 +65,7 @@ class FrameAllocator {
     uint32_t next, previous;  // partial list: block number + 1, 0 = none
     uint16_t used_count;
     State state;
+    bool claimed;
   };
 
   explicit FrameAllocator(LazyArray<Block> blocks) : blocks_(std::move(blocks)) {}
@@ -69,7 +76,8 @@ class FrameAllocator {
     uint64_t offset;
   };
   std::optional<Place> FindPartial(uint64_t count, uint64_t blocks_to_try) const;
-  std::optional<uint32_t> TakeEmptyBlock();
+  std::optional<uint32_t> TakeEmptyBlock(bool whole);
+  std::optional<uint32_t> TakeFrom(std::vector<uint32_t>* blocks, bool unclaimed);
   Grant Mark(Place place, uint64_t count);
   void AppendPartial(uint32_t block);
   void RemovePartial(uint32_t block);

@@ -35,7 +35,8 @@ void ForEachBlock(uint64_t first, uint64_t count, Fn fn) {
 
 }  // namespace
 
-GuestMemory::GuestMemory(const Options& options, SlotSink* sink) : options_(options), sink_(sink) {}
+GuestMemory::GuestMemory(const Options& options, SlotSink* sink)
+    : options_(options), sink_(sink), paging_(sink->Paging()) {}
 GuestMemory::~GuestMemory() = default;
 
 absl::StatusOr<std::unique_ptr<GuestMemory>> GuestMemory::Create(const Options& options,
@@ -123,34 +124,42 @@ void GuestMemory::Ref(FrameRun run) {
   for (uint64_t i = first; i < first + run.count; ++i) AddReference(counts_[i]);
 }
 
-void GuestMemory::RetireTables(const std::vector<FrameRun>& tables) {
-  if (!sink_->RemembersTables()) {
+bool GuestMemory::ClaimHuge(Frame first) {
+  if (paging_ == HostPaging::kNested) return true;
+  if (paging_ == HostPaging::kShadowWithoutHuge || IsFileFrame(first)) return false;
+  absl::MutexLock lock(&mutex_);
+  return frames_->ClaimHuge(Index(first) / kPagesPerHuge);
+}
+
+void GuestMemory::Retire(const std::vector<FrameRun>& tables, const std::vector<Frame>& huge) {
+  if (paging_ == HostPaging::kNested) {
     for (const FrameRun& run : tables) Unref(run);
     return;
   }
-  std::vector<FrameRun> reusable;
+  if (tables.empty() && huge.empty()) return;
+  Retired ripe;
   {
-    absl::MutexLock lock(&tables_mutex_);
+    absl::MutexLock lock(&retired_mutex_);
     for (const FrameRun& run : tables) {
-      retired_tables_.push_back(run);
-      retired_count_ += run.count;
+      retired_.tables.push_back(run);
+      retired_.table_count += run.count;
     }
-    if (retired_count_ < kMaxRetiredTables) return;
-    reusable.swap(retired_tables_);
-    retired_count_ = 0;
+    retired_.huge.insert(retired_.huge.end(), huge.begin(), huge.end());
+    if (retired_.table_count < kMaxRetiredTables && retired_.huge.size() < kMaxRetiredHuge) return;
+    std::swap(ripe, retired_);
   }
   forgotten_.fetch_add(1, std::memory_order_relaxed);
-  const Result<void> forgot = sink_->ForgetTables();
-  if (forgot.ok()) {
-    for (const FrameRun& run : reusable) Unref(run);
+  if (sink_->ForgetTables().ok()) {
+    for (const FrameRun& run : ripe.tables) Unref(run);
+    absl::MutexLock lock(&mutex_);
+    for (Frame first : ripe.huge) frames_->ReturnHuge(Index(first) / kPagesPerHuge);
     return;
   }
   // Better late than used twice: the next one tries again.
-  absl::MutexLock lock(&tables_mutex_);
-  for (const FrameRun& run : reusable) {
-    retired_tables_.push_back(run);
-    retired_count_ += run.count;
-  }
+  absl::MutexLock lock(&retired_mutex_);
+  retired_.tables.insert(retired_.tables.end(), ripe.tables.begin(), ripe.tables.end());
+  retired_.table_count += ripe.table_count;
+  retired_.huge.insert(retired_.huge.end(), ripe.huge.begin(), ripe.huge.end());
 }
 
 void GuestMemory::Unref(FrameRun run) {

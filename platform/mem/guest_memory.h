@@ -43,6 +43,7 @@
 #include "platform/base/addr.h"
 #include "platform/base/result.h"
 #include "platform/mem/frame_allocator.h"
+#include "platform/mem/host_paging.h"
 #include "platform/mem/lazy_array_unsafe.h"
 #include "platform/mem/ref_count.h"
 #include "platform/mem/window_unsafe.h"
@@ -58,10 +59,10 @@ class SlotSink {
   // them is the sink's business.
   // Guest-physical [phys, phys + bytes) is backed by host memory at `host`. ENOMEM, ENOSPC.
   virtual Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) = 0;
-  // Rule 4. Does the hypervisor keep what it derived from a guest page table (shadow paging)? Then
-  // ForgetTables makes it drop all of that. Any thread, no lock of GuestMemory held. ENOMEM: it may
-  // not have.
-  virtual bool RemembersTables() const { return false; }
+  // Rules 4 and 5. Asked once. With shadow paging the hypervisor keeps what it derived from guest
+  // page tables until ForgetTables makes it drop all of that. Any thread, no lock of GuestMemory
+  // held. ENOMEM: it may not have.
+  virtual HostPaging Paging() const { return HostPaging::kNested; }
   virtual Result<void> ForgetTables() { return Ok(); }
 };
 
@@ -76,9 +77,6 @@ class GuestMemory {
   struct Options {
     uint64_t max_anonymous_bytes = uint64_t{4} << 30;  // guest RAM; ENOMEM beyond
     uint64_t max_file_bytes = uint64_t{64} << 30;      // window for file chunks
-    // False on host kernels whose shadow paging mishandles a 2 MiB entry that becomes a table
-    // (host-facts, rule 5): AddressSpace then uses 4 KiB entries only.
-    bool huge_guest_entries = true;
   };
   // Costs address space only. `sink` outlives the object.
   static absl::StatusOr<std::unique_ptr<GuestMemory>> Create(const Options& options,
@@ -109,12 +107,19 @@ class GuestMemory {
   // Contents survive. Cost: 2 us idle, 50 us and more while vCPUs run, so pass whole ranges.
   void Invalidate(FrameRun run);
 
-  // Rule 4: takes over the references of frames that were page tables and that no root reaches any
-  // more. Shadow paging remembers what a table pointed to for as long as it likes, also when the
-  // frame is a table of somebody else by then; so there they are not used again before
-  // ForgetTables, which is called when kMaxRetiredTables have come together.
-  void RetireTables(const std::vector<FrameRun>& tables);
+  // Rule 5: may the block of 512 frames that begins with `first` get a 2 MiB entry? The caller
+  // makes that entry. With shadow paging the answer is yes once for each anonymous block, until the
+  // entry is gone, has been retired (Retire), and the host has forgotten it; always yes otherwise.
+  bool ClaimHuge(Frame first);
+  bool ClaimsHuge() const { return paging_ != HostPaging::kNested; }
+
+  // Rules 4 and 5: what no root reaches any more and shadow paging may remember. `tables` are
+  // frames that were page tables, whose references this takes over; `huge` are blocks that had a
+  // claimed 2 MiB entry, still or no longer in use. Neither is a table or a 2 MiB page again before
+  // ForgetTables, which is called when kMaxRetiredTables or kMaxRetiredHuge have come together.
+  void Retire(const std::vector<FrameRun>& tables, const std::vector<Frame>& huge);
   static constexpr uint64_t kMaxRetiredTables = 1024;
+  static constexpr uint64_t kMaxRetiredHuge = 64;
 
   // For the vCPU code. While Invalidate runs, KVM may fail to page in a frame (KVM_RUN: EFAULT).
   // Read the generation before KVM_RUN; if it then fails with EFAULT and InvalidatedSince says
@@ -137,7 +142,6 @@ class GuestMemory {
     uint64_t forgotten;      // calls of ForgetTables
   };
   Stats GetStats() const;
-  bool huge_guest_entries() const { return options_.huge_guest_entries; }
 
  private:
   GuestMemory(const Options& options, SlotSink* sink);
@@ -156,6 +160,7 @@ class GuestMemory {
   // Constant after Init.
   const Options options_;
   SlotSink* const sink_;
+  const HostPaging paging_;
   Window window_;
   std::byte* base_ = nullptr;
   uint64_t anonymous_frames_ = 0;  // size of the anonymous part; file frames follow
@@ -168,9 +173,13 @@ class GuestMemory {
   std::atomic<uint64_t> invalidations_done_{0};
   std::atomic<uint64_t> notifications_{0};
 
-  absl::Mutex tables_mutex_;  // leaf
-  std::vector<FrameRun> retired_tables_ ABSL_GUARDED_BY(tables_mutex_);
-  uint64_t retired_count_ ABSL_GUARDED_BY(tables_mutex_) = 0;
+  struct Retired {
+    std::vector<FrameRun> tables;
+    uint64_t table_count = 0;
+    std::vector<Frame> huge;
+  };
+  absl::Mutex retired_mutex_;  // leaf
+  Retired retired_ ABSL_GUARDED_BY(retired_mutex_);
   std::atomic<uint64_t> forgotten_{0};
 
   mutable absl::Mutex mutex_;

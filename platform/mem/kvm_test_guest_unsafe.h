@@ -13,6 +13,7 @@
 #include "platform/base/unique_fd.h"
 #include "platform/mem/address_space.h"
 #include "platform/mem/guest_memory.h"
+#include "platform/mem/host_paging.h"
 
 struct kvm_run;
 
@@ -24,7 +25,7 @@ class TestGuest : public SlotSink {
   ~TestGuest() override;
 
   Result<void> AddSlot(uint64_t phys, uint64_t bytes, std::byte* host, bool readonly) override;
-  bool RemembersTables() const override { return true; }
+  HostPaging Paging() const override { return paging_; }
   Result<void> ForgetTables() override;
 
   GuestMemory& memory() { return *memory_; }
@@ -70,6 +71,7 @@ class TestGuest : public SlotSink {
   T* At(Frame frame, uint64_t offset);
 
   UniqueFd kvm_, vm_, vcpu_;
+  const HostPaging paging_ = GetHostPaging();
   uint32_t next_slot_ = 1;  // 0 is for ForgetTables
   kvm_run* run_ = nullptr;
   size_t run_bytes_ = 0;

@@ -95,8 +95,7 @@ Frame PageTable::TakeTable() {
 // ---- Map, Replace ----
 
 bool PageTable::IsHugeCandidate(uint64_t va, Frame frame, uint64_t pages_left) const {
-  return memory_->huge_guest_entries() && pages_left >= kPagesPerHuge && va % kHugePageSize == 0 &&
-         frame.index % kPagesPerHuge == 0;
+  return pages_left >= kPagesPerHuge && va % kHugePageSize == 0 && frame.index % kPagesPerHuge == 0;
 }
 
 // Tables above the page table for `va` that do not exist, each counted at the first address of the
@@ -121,7 +120,9 @@ Result<uint64_t> PageTable::TablesToMap(uint64_t va, FrameRun run) const {
     if (pte::IsLeaf(entry)) return Errno::kEXIST;
     if (pte::IsEmpty(entry)) {
       needed += MissingUpperTables(at, done == 0);
-      if (!IsHugeCandidate(at, Frame{run.first.index + done}, run.count - done)) ++needed;
+      // A claim may be refused: then small entries need their table.
+      const Frame frame{run.first.index + done};
+      if (memory_->ClaimsHuge() || !IsHugeCandidate(at, frame, run.count - done)) ++needed;
     } else {
       const TableView view = View(pte::FrameOf(entry));
       for (uint64_t i = 0; i < pages; ++i) {
@@ -144,7 +145,7 @@ Result<void> PageTable::Map(VirtAddr va, FrameRun run, const MapOptions& options
     const Frame frame{run.first.index + done};
     if (IsHugeCandidate(at, frame, left)) {
       const Slot slot = Make(at, pte::kHugeLevel);
-      if (pte::IsEmpty(Load(slot))) {
+      if (pte::IsEmpty(Load(slot)) && memory_->ClaimHuge(frame)) {
         Store(slot, LeafEntry(frame, options, pte::kHugeLevel));
         done += kPagesPerHuge;
         continue;
@@ -194,32 +195,38 @@ Result<void> PageTable::MakePrivate(VirtRange range, Prot prot) {
 
 // ---- Splitting (rule 5) ----
 
-void PageTable::Split(Slot slot, InvalidationBatch* batch) {
+Frame PageTable::Split(Slot slot, InvalidationBatch* batch) {
   const uint64_t huge = Load(slot);
   const Frame table = TakeTable();
   TableView parts = View(table);
   for (uint64_t i = 0; i < pte::kEntries; ++i) parts.Store(i, pte::SplitPart(huge, i));
   Store(slot, pte::Table(table));
   if (pte::ProtOf(huge).any()) batch->Add({pte::FrameOf(huge), kPagesPerHuge});
+  return pte::FrameOf(huge);
+}
+
+Result<void> PageTable::SplitAll(const std::vector<Slot>& slots) {
+  if (slots.empty()) return Ok();
+  TRY(Reserve(slots.size()));
+  InvalidationBatch batch(memory_);
+  std::vector<Frame> huge;
+  for (Slot slot : slots) huge.push_back(Split(slot, &batch));
+  batch.Flush();
+  memory_->Retire({}, huge);
+  return Ok();
 }
 
 Result<void> PageTable::SplitEdges(VirtRange range) {
-  std::optional<Slot> cut[2];
-  uint64_t count = 0;
+  std::vector<Slot> cut;
   for (uint64_t edge : {range.start.value(), range.end.value()}) {
     if (edge % kHugePageSize == 0) continue;
     const auto slot = Find(edge, pte::kHugeLevel);
     if (!slot || !pte::IsLeaf(Load(*slot))) continue;
     // Both edges in one 2 MiB entry: one split does.
-    if (count == 1 && cut[0]->table == slot->table && cut[0]->index == slot->index) continue;
-    cut[count++] = slot;
+    if (cut.size() == 1 && cut[0].table == slot->table && cut[0].index == slot->index) continue;
+    cut.push_back(*slot);
   }
-  if (count == 0) return Ok();
-  TRY(Reserve(count));
-  InvalidationBatch batch(memory_);
-  for (uint64_t i = 0; i < count; ++i) Split(*cut[i], &batch);
-  batch.Flush();
-  return Ok();
+  return SplitAll(cut);
 }
 
 Result<void> PageTable::Protect(VirtRange range, Prot prot) {

@@ -72,7 +72,9 @@ class PageTable final : public AddressSpace {
 
   // Rule 5: cuts 2 MiB leaves that straddle an end of the range. ENOMEM: nothing changed.
   Result<void> SplitEdges(VirtRange range);
-  void Split(Slot slot, InvalidationBatch* batch);
+  Result<void> SplitAll(const std::vector<Slot>& slots);
+  // Returns the first frame of the block, which is to be retired when the batch has been flushed.
+  Frame Split(Slot slot, InvalidationBatch* batch);
   // Cuts the whole 2 MiB leaves in the range that cannot be pointed to the run as they are.
   Result<void> SplitForRun(VirtRange range, FrameRun run);
 

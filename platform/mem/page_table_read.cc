@@ -55,11 +55,18 @@ class PageTable::Cloner {
 
   void CopyLeaf(Slot slot, int level, uint64_t va, uint64_t before) {
     if (!result_.ok()) return;
-    const Slot target = ChildSlot(va, level);
-    if (!result_.ok()) return;
     uint64_t after = before;
     if (cow_) after = pte::WithoutWrite(before) | pte::kSoftCow;
-    child_->Store(target, after);
+    // Rule 5: the parent's may be the only 2 MiB entry of the block.
+    const bool split = level == pte::kHugeLevel && parent_->memory_->ClaimsHuge();
+    const Slot target = ChildSlot(va, split ? 0 : level);
+    if (!result_.ok()) return;
+    if (split) {
+      TableView parts = child_->View(target.table);
+      for (uint64_t i = 0; i < pte::kEntries; ++i) parts.Store(i, pte::SplitPart(after, i));
+    } else {
+      child_->Store(target, after);
+    }
     const FrameRun run{pte::FrameOf(before), PagesAt(level)};
     AppendRun(&copied_, run);
     if (after == before) return;

@@ -19,6 +19,7 @@ struct PageTable::Removal {
     const FrameRun run{pte::FrameOf(entry), PagesAt(level)};
     if (pte::ProtOf(entry).any()) batch.Add(run);
     AppendRun(&leaves, run);
+    if (level == pte::kHugeLevel) huge.push_back(run.first);
     if (leaves.size() >= kMaxPendingRuns) Finish();
   }
   void AddTable(Frame table) {
@@ -29,9 +30,10 @@ struct PageTable::Removal {
   void Finish() {
     batch.Flush();
     for (const FrameRun& run : leaves) dropped(run);
-    space->memory_->RetireTables(tables);
+    space->memory_->Retire(tables, huge);
     leaves.clear();
     tables.clear();
+    huge.clear();
   }
 
   PageTable* const space;
@@ -39,6 +41,7 @@ struct PageTable::Removal {
   InvalidationBatch batch;
   std::vector<FrameRun> leaves;
   std::vector<FrameRun> tables;
+  std::vector<Frame> huge;  // blocks that had a 2 MiB entry (rule 5)
 };
 
 void PageTable::UnmapLevel(Frame table, int level, uint64_t start, uint64_t end, Removal* removal) {
@@ -101,17 +104,20 @@ PageTable::~PageTable() {
 
 Result<void> PageTable::SplitForRun(VirtRange range, FrameRun run) {
   std::vector<Slot> cut;
+  std::vector<Frame> claimed;
   auto collect = [&](Slot slot, int level, uint64_t at, uint64_t) {
+    if (level != pte::kHugeLevel) return;
     const Frame frame{run.first.index + ((at - range.start.value()) >> kPageShift)};
-    if (level == pte::kHugeLevel && frame.index % kPagesPerHuge != 0) cut.push_back(slot);
+    if (frame.index % kPagesPerHuge == 0 && memory_->ClaimHuge(frame)) {
+      claimed.push_back(frame);
+    } else {
+      cut.push_back(slot);
+    }
   };
   ForEachLeaf(range, collect);
-  if (cut.empty()) return Ok();
-  TRY(Reserve(cut.size()));
-  InvalidationBatch batch(memory_);
-  for (Slot slot : cut) Split(slot, &batch);
-  batch.Flush();
-  return Ok();
+  Result<void> split = SplitAll(cut);
+  if (!split.ok()) memory_->Retire({}, claimed);  // not to be used after all
+  return split;
 }
 
 Result<void> PageTable::ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,

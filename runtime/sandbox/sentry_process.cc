@@ -19,7 +19,9 @@
 
 #include "absl/status/statusor.h"
 #include "gofer/client/grpc_client.h"
+#include "platform/base/log.h"
 #include "platform/kvm/kvm_platform.h"
+#include "platform/mem/host_paging.h"
 #include "runtime/confine/calls.h"
 #include "runtime/confine/filter.h"
 #include "runtime/control/wire.h"
@@ -81,6 +83,9 @@ class LineWriter {
   std::shared_ptr<UniqueFd> fd_;
 };
 
+// For the platform's log, whose function has no other way to know: the one of this process.
+ControlSocket* log_control = nullptr;
+
 class SentryProcess {
  public:
   explicit SentryProcess(ChildArguments arguments)
@@ -108,15 +113,16 @@ class SentryProcess {
     // The program's broken pipes are EPIPE for us and SIGPIPE for it alone.
     signal(SIGPIPE, SIG_IGN);
     WarmUpLibraries();
-    small_entries_ = platform::HostNeedsSmallEntries();
+    paging_ = platform::GetHostPaging();
     const absl::Status confined = ConfineSentry(arguments_, &control_);
     if (!confined.ok()) return Fail(failure, HostFailure(confined));
     const UniqueFd spec_fd = arguments_.Take("spec");
     absl::StatusOr<SandboxSpec> spec = ReadSpec(spec_fd);
     if (!spec.ok()) return Fail(failure, HostFailure(spec.status()));
+    UniqueFd log = arguments_.Take("log");
+    SendPlatformLogTo(log);
     const absl::Status made = MakePlatform(*spec);
     if (!made.ok()) return Fail(failure, HostFailure(made));
-    UniqueFd log = arguments_.Take("log");
     stats_ = arguments_.Take("stats");
     absl::StatusOr<std::array<UniqueFd, 3>> streams = TakeStreams(*spec, spec_fd, log.valid());
     if (!streams.ok()) return Fail(failure, HostFailure(streams.status()));
@@ -129,12 +135,24 @@ class SentryProcess {
     return false;
   }
 
+  // What the platform has to say: to the --debug-log, else to the CLI, which has the default log.
+  void SendPlatformLogTo(const UniqueFd& log) {
+    if (log.valid()) return SetLogFd(log.get(), kWarning);
+    log_control = &control_;
+    SetLogFunction(
+        [](std::string_view line) {
+          line.remove_suffix(1);  // the line feed
+          (void)log_control->TrySend({.kind = MessageKind::kLog, .text = std::string(line)});
+        },
+        kWarning);
+  }
+
   absl::Status MakePlatform(const SandboxSpec& spec) {
     const UniqueFd kvm = arguments_.Take("kvm");
     platform::KvmOptions options;
     options.exitless = spec.exitless;
     options.kvm_fd = kvm.get();
-    options.small_entries = small_entries_;
+    options.paging = paging_;
     if (spec.memory_bytes != 0) options.guest_memory_bytes = spec.memory_bytes;
     memory_bytes_ = options.guest_memory_bytes;
     auto made = platform::CreateKvmPlatform(options);
@@ -268,7 +286,7 @@ class SentryProcess {
   std::unique_ptr<platform::Platform> platform_;
   std::unique_ptr<gofer::Client> gofer_;
   std::unique_ptr<sentry::Sandbox> sandbox_;
-  bool small_entries_ = false;
+  platform::HostPaging paging_ = platform::HostPaging::kShadow;
   uint64_t memory_bytes_ = 0;
   UniqueFd stats_;
 };
