@@ -86,8 +86,7 @@ VmaUsage MemoryManagerImpl::UsageOfLocked(const Vma& vma) const {
   // See TryHugeLocked.
   const uint64_t block = (vma.range.start.value() + kHugePageSize - 1) & ~(kHugePageSize - 1);
   usage.huge_eligible = vma.private_anonymous() && vma.huge != HugePolicy::kNever &&
-                        memory_->huge_guest_entries() &&
-                        block + kHugePageSize <= vma.range.end.value();
+                        memory_->HasHuge() && block + kHugePageSize <= vma.range.end.value();
   space_->Visit(vma.range,
                 [&](VirtAddr, FrameRun run, const platform::Leaf& leaf)
                     ABSL_NO_THREAD_SAFETY_ANALYSIS { AddLeavesLocked(vma, run, leaf, &usage); });
