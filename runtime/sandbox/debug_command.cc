@@ -29,14 +29,16 @@ constexpr std::string_view kSuffix = ".sock";
 constexpr size_t kMaxAnswer = 8 << 20;
 constexpr int kPatienceMs = 10000;
 
-// Unavailable: nobody listens there any more.
+// Unavailable: nobody listens there any more. DeadlineExceeded: so many ask already that connect(2)
+// would wait, for ever if the CLI is stopped.
 absl::StatusOr<UniqueFd> Connect(const std::string& path) {
   sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
   if (path.size() >= sizeof(address.sun_path)) return absl::InvalidArgumentError(path);
   path.copy(address.sun_path, path.size());
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, "socket");
   if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    if (errno == EAGAIN) return absl::DeadlineExceededError(path);
     return errno == ECONNREFUSED || errno == ENOENT ? absl::UnavailableError(path)
                                                     : absl::ErrnoToStatus(errno, path);
   }
@@ -54,7 +56,7 @@ absl::StatusOr<std::string> Ask(const std::string& path, char request) {
     pollfd ready = {.fd = fd->get(), .events = POLLIN, .revents = 0};
     if (poll(&ready, 1, kPatienceMs) == 0) return absl::DeadlineExceededError(path);
     const ssize_t got = recv(fd->get(), piece, sizeof(piece), 0);
-    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (got <= 0) break;
     answer.append(piece, static_cast<size_t>(got));
   }
