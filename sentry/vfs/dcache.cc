@@ -59,10 +59,13 @@ NodeRef Superblock::FindLocked(Node& directory, std::string_view name) const {
   return it == directory.children_.end() ? nullptr : it->second;
 }
 
-void Superblock::InsertLocked(const NodeRef& node) {
-  node->parent_->children_.insert_or_assign(node->name_, node);
+NodeRef Superblock::InsertLocked(const NodeRef& node) {
+  NodeRef displaced = FindLocked(*node->parent_, node->name_);
+  if (displaced != nullptr) DetachLocked(*displaced);
+  node->parent_->children_.emplace(node->name_, node);
   node->cached_ = true;
   node->clock_position_ = clock_.insert(clock_.end(), node.get());
+  return displaced;
 }
 
 NodeRef Superblock::DetachLocked(Node& node) {
@@ -149,11 +152,9 @@ NodeRef Superblock::EnterLocked(NodeRef child, const NodeRef& asked,
     }
     // Somebody outside removed or replaced it.
     ++child->parent_->generation_;
-    DetachLocked(*other);
     other->unlinked_ = other->inode() != nullptr;
-    dropped->push_back(std::move(other));
   }
-  InsertLocked(child);
+  dropped->push_back(InsertLocked(child));
   EvictLocked(dropped);
   return child;
 }
@@ -167,7 +168,7 @@ NodeRef Superblock::Added(const NodeRef& directory, std::string_view name, const
   if (known != nullptr && known->inode() == inode) return known;
   if (known != nullptr) stale = DetachLocked(*known);
   auto node = std::make_shared<Node>(this, directory, std::string(name), inode);
-  if (directory->inode()->CacheLookups()) InsertLocked(node);
+  if (directory->inode()->CacheLookups()) evicted.push_back(InsertLocked(node));
   EvictLocked(&evicted);
   return node;
 }
@@ -189,14 +190,14 @@ void Superblock::Moved(const NodeRef& node, const NodeRef& replaced, const NodeR
     DetachLocked(*replaced);
     replaced->unlinked_ = true;
   }
-  if (NodeRef negative = FindLocked(*directory, name)) stale = DetachLocked(*negative);
   DetachLocked(*node);
   old_parent = std::exchange(node->parent_, directory);
   node->name_ = std::string(name);
-  InsertLocked(node);
+  stale = InsertLocked(node);
 }
 
 void Superblock::Exchanged(const NodeRef& a, const NodeRef& b) {
+  NodeRef stale_a, stale_b;  // dropped after the lock
   absl::MutexLock lock(&tree_mutex_);
   ++a->parent_->generation_;
   ++b->parent_->generation_;
@@ -204,8 +205,8 @@ void Superblock::Exchanged(const NodeRef& a, const NodeRef& b) {
   DetachLocked(*b);
   std::swap(a->parent_, b->parent_);
   std::swap(a->name_, b->name_);
-  InsertLocked(a);
-  InsertLocked(b);
+  stale_a = InsertLocked(a);
+  stale_b = InsertLocked(b);
 }
 
 NodeRef Superblock::MakeUnlinked(const NodeRef& directory, const InodeRef& inode) {
@@ -257,8 +258,7 @@ void Superblock::Pin(const NodeRef& node) {
   NodeRef stale;
   absl::MutexLock lock(&tree_mutex_);
   if (node->cached_ || node->unlinked_ || node->parent_ == nullptr) return;
-  if (NodeRef other = FindLocked(*node->parent_, node->name_)) stale = DetachLocked(*other);
-  InsertLocked(node);
+  stale = InsertLocked(node);
 }
 
 size_t Superblock::cached() const {

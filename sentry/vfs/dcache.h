@@ -119,7 +119,9 @@ class Superblock {
  private:
   NodeRef FindLocked(Node& directory, std::string_view name) const
       ABSL_SHARED_LOCKS_REQUIRED(tree_mutex_);
-  void InsertLocked(const NodeRef& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
+  // Caches a node that is not. Returns the one that had its name, to be dropped after the lock.
+  [[nodiscard]] NodeRef InsertLocked(const NodeRef& node)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
   NodeRef DetachLocked(Node& node) ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
   void EvictLocked(std::vector<NodeRef>* evicted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(tree_mutex_);
   Result<NodeRef> LookupOnce(const CallContext& ctx, const NodeRef& directory,

@@ -127,6 +127,24 @@ TEST_CASE("a lookup that raced with a change asks again") {
   CHECK(f.fs->top->lookups == 2);
 }
 
+// The node that gave way stayed in the list of cached nodes after it was freed.
+TEST_CASE("bug: a node that another one displaces is not cached any more") {
+  Fixture f;
+  f.fs->top->cache = false;
+  f.fs->top->Add("a");
+  f.fs->top->Add("b");
+  const NodeRef a = f.Find("a").value(), b = f.Find("b").value();
+  NodeRef other = f.Find("b").value();
+  f.superblock->Pin(other);
+  CHECK(f.superblock->cached() == 1);
+  f.superblock->Exchanged(a, b);
+  CHECK(f.superblock->cached() == 2);
+  const std::weak_ptr<Node> gone = std::exchange(other, nullptr);
+  CHECK(gone.expired());
+  CHECK(f.Find("a").value() == b);
+  CHECK(f.Find("b").value() == a);
+}
+
 TEST_CASE("removed, moved and exchanged names") {
   Fixture f;
   f.fs->top->Add("a");

@@ -233,7 +233,7 @@ class Program {
 
 TEST_CASE("well-formed nonsense") {
   for (const auto owner : {GoferFs::Owner::kSandbox, GoferFs::Owner::kShared}) {
-    for (uint32_t seed = 1; seed <= 5; ++seed) {
+    for (uint32_t seed = 1; seed <= 20; ++seed) {
       GoferFixture f;
       f.host.Directory("a/b/c");
       f.host.Directory("b");
