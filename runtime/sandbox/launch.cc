@@ -70,9 +70,10 @@ absl::StatusOr<UniqueFd> OpenKvm() {
   const int error = errno;
   struct stat device;
   const group* owner = stat(kKvm, &device) == 0 ? getgrgid(device.st_gid) : nullptr;
-  return absl::ErrnoToStatus(error, absl::StrCat("cannot open /dev/kvm: is this user in the group ",
-                                                 owner != nullptr ? owner->gr_name : "that owns it",
-                                                 "? (as root: usermod -aG; then log in again)"));
+  const char* const name = owner != nullptr ? owner->gr_name : "GROUP";
+  return absl::ErrnoToStatus(
+      error, absl::StrCat("cannot open /dev/kvm: is this user in the group ", name,
+                          "? (as root: usermod -aG ", name, " USER; then log in again)"));
 }
 
 // `what` and `path` name a file that the sentry writes to; `mode` is O_APPEND or O_TRUNC.

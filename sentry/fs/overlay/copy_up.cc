@@ -125,6 +125,13 @@ Result<void> CopyAttributes(const CallContext& own, const CopySource& source, In
   if (copy.type() != S_IFLNK) request.mode = source.attr.mode & 07777;
   request.atime = source.attr.atime;
   request.mtime = source.attr.mtime;
+  const Result<void> set = copy.SetAttr(own, request);
+  if (set.ok() || set.error() != Errno::kINVAL) return set;
+  // An owner that the upper tree has no id for (chown(2) in a user namespace), as when a user who
+  // is not root keeps the tree: what is copied becomes the user's, and so no longer set-id.
+  request.uid.reset();
+  request.gid.reset();
+  if (request.mode.has_value()) *request.mode &= ~uint32_t{S_ISUID | S_ISGID};
   return copy.SetAttr(own, request);
 }
 

@@ -100,7 +100,6 @@ OverlayFs::OverlayFs(const Options& options, uint64_t device_id)
   state_->upper = options.upper;
   state_->fs = this;
   state_->device_id = device_id;
-  state_->creds = std::make_shared<Credentials>();
 }
 
 Result<std::shared_ptr<OverlayFs>> OverlayFs::Create(const Options& options) {
@@ -113,6 +112,13 @@ Result<std::shared_ptr<OverlayFs>> OverlayFs::Create(const Options& options) {
   OverlayState& state = *fs->state_;
   state.lower_root = lower;
   state.upper_root = upper;
+  // The overlay works as the one whose tree the upper one is, which is root or, where only one id
+  // can own files of the host, that.
+  const Attributes kept = TRY(upper->GetAttr(own));
+  auto creds = std::make_shared<Credentials>();
+  creds->fsuid = kept.uid;
+  creds->fsgid = kept.gid;
+  state.creds = std::move(creds);
   if (options.new_upper) TRY(TakeOver(own, attr, *upper));
   fs->root_ = std::make_shared<OverlayDirectory>(
       OverlayInode::Init{
