@@ -1,6 +1,7 @@
-// Guest side of the micro benchmarks: `guest NAME COUNT` prints nanoseconds per operation.
+// Guest side of the micro benchmarks: `guest NAME COUNT [ARGUMENT...]` prints nanoseconds per operation.
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -103,6 +104,46 @@ static double VforkExec(long count) {
   return (Now() - start) / count;
 }
 
+static char** arguments;  // after the count
+
+// Starts the program of the arguments, and waits for its end.
+static double StartProgram(long count) {
+  if (arguments[0] == NULL) Fail("no program");
+  const double start = Now();
+  for (volatile long i = 0; i < count; i++) {
+    const pid_t child = vfork();
+    if (child < 0) Fail("vfork");
+    if (child == 0) {
+      execv(arguments[0], arguments);
+      _exit(127);
+    }
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || status != 0) Fail("program");
+  }
+  return (Now() - start) / count;
+}
+
+// Reads the file of the first argument from begin to end, as many bytes a time as the second says.
+static double ReadFile(long count) {
+  if (arguments[0] == NULL || arguments[1] == NULL) Fail("no file and size");
+  const size_t size = atol(arguments[1]);
+  char* const buffer = malloc(size);
+  const int fd = open(arguments[0], O_RDONLY);
+  if (fd < 0 || buffer == NULL) Fail("file");
+  const double start = Now();
+  for (long i = 0; i < count; i++) {
+    if (lseek(fd, 0, SEEK_SET) != 0) Fail("lseek");
+    ssize_t n;
+    while ((n = read(fd, buffer, size)) > 0) {
+    }
+    if (n < 0) Fail("read");
+  }
+  const double end = Now();
+  close(fd);
+  free(buffer);
+  return (end - start) / count;
+}
+
 static double Mmap(long count) {
   const double start = Now();
   for (long i = 0; i < count; i++) {
@@ -140,14 +181,16 @@ static const struct {
 } kWorkloads[] = {
     {"getppid", Getppid},     {"cpu", Cpu},   {"touch", Touch},  {"pipe", Pipe},
     {"clock_gettime", ClockGettime}, {"fork", Fork}, {"vfork_exec", VforkExec},
+    {"start_python", StartProgram}, {"read_128k", ReadFile}, {"read_1m", ReadFile},
     {"mmap", Mmap},           {"signal", Signal}, {"thread", Thread},
 };
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    fprintf(stderr, "usage: guest NAME COUNT\n");
+  if (argc < 3) {
+    fprintf(stderr, "usage: guest NAME COUNT [ARGUMENT...]\n");
     return 2;
   }
+  arguments = argv + 3;
   for (size_t i = 0; i < sizeof kWorkloads / sizeof *kWorkloads; i++) {
     if (strcmp(kWorkloads[i].name, argv[1]) != 0) continue;
     const long count = atol(argv[2]);

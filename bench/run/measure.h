@@ -38,7 +38,8 @@ struct Results {
   std::vector<Series> series;
   int dropped_rounds = 0;
   int noisy_rounds = 0;
-  std::vector<std::string> notes;  // what could not be measured and why
+  std::vector<std::string> notes;   // what could not be measured and why
+  std::vector<std::string> absent;  // runtimes that are not on this machine
 
   const Series* Find(const std::string& workload, const std::string& runtime) const;
   // Median of the ratios formed within rounds; 0 when one of the two is missing.

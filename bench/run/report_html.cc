@@ -39,6 +39,7 @@ std::string Escape(const std::string& text) {
 const char* Colour(const std::string& runtime) {
   if (runtime == "native") return "#8a8f98";
   if (runtime == "ringfence") return "#1a73e8";
+  if (runtime == "ringfence:auto") return "#1aa260";
   if (runtime == "ringfence:exit") return "#e8710a";
   return "#6b4fbb";
 }

@@ -34,6 +34,10 @@ TEST_CASE("a target is met, missed, or missed because it was not measured") {
   CHECK(text.find("met     getppid on ringfence:exit: 1.15x bare:exit") != std::string::npos);
   CHECK(text.find("MISSED  cpu on ringfence: 1.20x") != std::string::npos);
   CHECK(text.find("MISSED  touch on ringfence: not measured") != std::string::npos);
+  CHECK(text.find("MISSED  true on ringfence:auto: not measured") != std::string::npos);
+  Results without_runsc = Sample();
+  without_runsc.absent = {"runsc"};
+  CHECK(TargetReport(without_runsc, &all_met).find("skipped true on") != std::string::npos);
 }
 
 TEST_CASE("JSON can be read back, HTML is escaped") {

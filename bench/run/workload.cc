@@ -1,15 +1,62 @@
 #include "bench/run/workload.h"
 
 namespace ringfence::bench {
+namespace {
 
-const std::vector<Workload>& MicroWorkloads() {
-  static const std::vector<Workload> workloads = {
-      {"getppid", "call", 500000, 20000},          {"cpu", "step", 300000000, 300000000},
-      {"touch", "page of 64 MiB", 64, 64},         {"clock_gettime", "call", 3000000, 3000000},
-      {"pipe", "round trip", 100000, 5000},        {"mmap", "map, touch, unmap", 50000, 2000},
-      {"signal", "signal to itself", 50000, 2000}, {"thread", "thread", 5000, 500},
-      {"fork", "fork, exit, wait", 1000, 100},     {"vfork_exec", "vfork, exec, wait", 500, 50},
+Workload Micro(const char* name, const char* unit, long native_count, long sandbox_count) {
+  Workload workload;
+  workload.name = name;
+  workload.unit = unit;
+  workload.native_count = native_count;
+  workload.sandbox_count = sandbox_count;
+  return workload;
+}
+
+Workload InSandbox(Workload workload, std::vector<std::string> arguments) {
+  workload.arguments = std::move(arguments);
+  return workload;
+}
+
+Workload Whole(const char* name, std::vector<std::string> command) {
+  Workload workload = Micro(name, "whole run", 1, 1);
+  workload.command = std::move(command);
+  return workload;
+}
+
+}  // namespace
+
+std::vector<Workload> MicroWorkloads() {
+  std::vector<Workload> workloads = {
+      Micro("getppid", "call", 500000, 20000),
+      Micro("cpu", "step", 300000000, 300000000),
+      Micro("touch", "page of 64 MiB", 64, 64),
+      Micro("clock_gettime", "call", 3000000, 3000000),
+      Micro("pipe", "round trip", 100000, 5000),
+      Micro("mmap", "map, touch, unmap", 50000, 2000),
+      Micro("signal", "signal to itself", 50000, 2000),
+      Micro("thread", "thread", 5000, 500),
+      Micro("fork", "fork, exit, wait", 1000, 100),
+      Micro("vfork_exec", "vfork, exec, wait", 500, 50),
   };
+  for (Workload& w : workloads) {
+    w.runtimes = {"native", "ringfence", "ringfence:exit"};
+    if (w.name == "getppid") w.runtimes.insert(w.runtimes.end(), {"bare:exit", "bare:exitless"});
+  }
+  return workloads;
+}
+
+std::vector<Workload> MacroWorkloads(const Inputs& inputs) {
+  const std::vector<std::string> python = {"/usr/bin/python3", "-c", "pass"};
+  std::vector<Workload> workloads = {
+      Whole("true", {"/bin/true"}),
+      Whole("gcc", {"gcc", "-O2", "-c", "-o", inputs.object, inputs.source}),
+      Whole("python", python),
+      InSandbox(Micro("start_python", "vfork, exec, wait", 40, 10), python),
+      InSandbox(Micro("read_128k", "file of 256 MiB", 5, 3), {inputs.data, "131072"}),
+      InSandbox(Micro("read_1m", "file of 256 MiB", 5, 3), {inputs.data, "1048576"}),
+  };
+  for (Workload& w : workloads)
+    w.runtimes = {"native", "ringfence:auto", "ringfence:exit", "runsc"};
   return workloads;
 }
 
@@ -19,6 +66,10 @@ const std::vector<Target>& Targets() {
       {"getppid", "ringfence", "bare:exitless", 2.0},
       {"cpu", "ringfence", "native", 1.05},
       {"touch", "ringfence", "native", 1.2},
+      {"true", "ringfence:auto", "runsc", 0.7},
+      {"gcc", "ringfence:auto", "native", 3},
+      {"start_python", "ringfence:auto", "native", 3},
+      {"read_1m", "ringfence:auto", "native", 1.2},
   };
   return targets;
 }

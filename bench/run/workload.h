@@ -1,5 +1,4 @@
-// What is measured: workloads (a name and a count for bench/micro/guest) and runtimes (how the
-// guest program is started).
+// What is measured: workloads (what is run, how often, by whom) and runtimes (how it is started).
 #ifndef RINGFENCE_BENCH_RUN_WORKLOAD_H_
 #define RINGFENCE_BENCH_RUN_WORKLOAD_H_
 
@@ -9,20 +8,36 @@
 namespace ringfence::bench {
 
 struct Workload {
-  std::string name;
-  std::string unit;   // of one operation
-  long native_count;  // operations in one run, chosen for 0.2 to 1 s
-  long sandbox_count;
+  std::string name;       // also what bench/micro/guest calls it
+  std::string unit;       // of one operation
+  long native_count = 1;  // operations in one run, chosen for 0.2 to 1 s
+  long sandbox_count = 1;
+  std::vector<std::string> runtimes;   // by name, those that can run it
+  std::vector<std::string> arguments;  // of the guest program, after the count
+  // Not empty: this is run in place of the guest program, once, and timed from outside from its
+  // start to its end: what a person waits for.
+  std::vector<std::string> command;
 };
-const std::vector<Workload>& MicroWorkloads();
+// System calls and the like, by the guest program's own clock.
+std::vector<Workload> MicroWorkloads();
+
+// Files that the macro workloads use (inputs.h).
+struct Inputs {
+  std::string source;  // of C
+  std::string object;  // where the compiler's output goes
+  std::string data;    // kDataBytes of it
+};
+// Programs of the host, as people use them.
+std::vector<Workload> MacroWorkloads(const Inputs& inputs);
 
 struct Runtime {
-  std::string name;                 // "native", "ringfence", "ringfence:exit", "bare"
+  std::string name;                 // "native", "ringfence", "bare:exit", "runsc"
   std::vector<std::string> prefix;  // command line before the guest program
-  bool sandbox = false;
+  bool sandbox = false;             // it takes the counts of sandboxes
+  bool ringfence = false;           // it takes --stats
 };
 
-// Pass lines of docs/performance.md: median ratio of `runtime` to `against` for `workload`.
+// Pass lines: median ratio of `runtime` to `against` for `workload`.
 struct Target {
   std::string workload;
   std::string runtime;

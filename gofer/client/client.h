@@ -243,6 +243,9 @@ class Client {
   virtual Result<void> SetXattr(NodeId node, std::string_view name, std::string_view value,
                                 uint32_t flags);
   virtual Result<void> RemoveXattr(NodeId node, std::string_view name);
+
+  // Round trips so far; any thread.
+  virtual uint64_t RoundTrips() const { return 0; }
 };
 
 inline Result<MadeObject> Client::Make(NodeId, std::string_view, const NewObject&, AlsoOpen,

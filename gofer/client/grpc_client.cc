@@ -91,6 +91,7 @@ class GrpcClient final : public Client {
   Result<void> SetXattr(NodeId node, std::string_view name, std::string_view value,
                         uint32_t flags) override;
   Result<void> RemoveXattr(NodeId node, std::string_view name) override;
+  uint64_t RoundTrips() const override { return round_trips_.load(std::memory_order_relaxed); }
 
  private:
   template <typename Request, typename Reply>
@@ -113,6 +114,7 @@ class GrpcClient final : public Client {
 
   const std::function<void(std::string_view)> log_;
   std::atomic<bool> loss_reported_ = false;
+  std::atomic<uint64_t> round_trips_ = 0;
   const std::unique_ptr<wire::Gofer::Stub> stub_;
   FdReceiver donations_;
   absl::Mutex mutex_;
@@ -126,6 +128,7 @@ void GrpcClient::ReportLoss(const std::string& reason) {
 
 template <typename Request, typename Reply>
 Result<Reply> GrpcClient::RoundTrip(Method<Request, Reply> method, const Request& request) {
+  round_trips_.fetch_add(1, std::memory_order_relaxed);
   grpc::ClientContext context;
   Reply reply;
   const grpc::Status status = (stub_.get()->*method)(&context, request, &reply);

@@ -244,6 +244,7 @@ class SentryProcess {
   void WriteStatistics() {
     if (!stats_.valid()) return;
     const std::string text = StatisticsJson({.system_calls = sandbox_->SystemCalls(),
+                                             .gofer_calls = gofer_->RoundTrips(),
                                              .platform = platform_->GetCounters(),
                                              .memory = platform_->memory().GetStats()});
     (void)!write(stats_.get(), text.data(), text.size());

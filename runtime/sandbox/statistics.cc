@@ -8,6 +8,7 @@ std::string StatisticsJson(const Statistics& statistics) {
   const platform::Platform::Counters& platform = statistics.platform;
   const nlohmann::json json = {
       {"syscalls", statistics.system_calls},
+      {"gofer_calls", statistics.gofer_calls},
       {"exits_syscall", platform.exits_syscall},
       {"exits_fault", platform.exits_fault},
       {"exits_exception", platform.exits_exception},

@@ -12,6 +12,7 @@ namespace ringfence::runtime {
 
 struct Statistics {
   uint64_t system_calls = 0;  // that reached the sentry, by exit or exitless
+  uint64_t gofer_calls = 0;   // round trips to the gofer
   platform::Platform::Counters platform{};
   platform::GuestMemory::Stats memory{};
 };

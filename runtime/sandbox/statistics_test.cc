@@ -9,6 +9,7 @@ namespace {
 TEST_CASE("one JSON object with a number for each name") {
   Statistics statistics;
   statistics.system_calls = 1;
+  statistics.gofer_calls = 15;
   statistics.platform.exits_syscall = 2;
   statistics.platform.exits_fault = 3;
   statistics.platform.exits_exception = 4;
@@ -27,11 +28,14 @@ TEST_CASE("one JSON object with a number for each name") {
   CHECK(text.back() == '\n');
   const nlohmann::json json = nlohmann::json::parse(text);
   const nlohmann::json want = {
-      {"syscalls", 1},        {"exits_syscall", 2},     {"exits_fault", 3},
-      {"exits_exception", 4}, {"exits_interrupt", 5},   {"exits_other", 6},
-      {"exitless_calls", 7},  {"exitless_punts", 8},    {"kicks", 9},
-      {"vcpu_handovers", 10}, {"spin_ns", 11},          {"anonymous_bytes", 12},
-      {"file_chunks", 13},    {"tables_forgotten", 14}, {"invalidations", ~uint64_t{0}},
+      {"gofer_calls", 15},      {"syscalls", 1},
+      {"exits_syscall", 2},     {"exits_fault", 3},
+      {"exits_exception", 4},   {"exits_interrupt", 5},
+      {"exits_other", 6},       {"exitless_calls", 7},
+      {"exitless_punts", 8},    {"kicks", 9},
+      {"vcpu_handovers", 10},   {"spin_ns", 11},
+      {"anonymous_bytes", 12},  {"file_chunks", 13},
+      {"tables_forgotten", 14}, {"invalidations", ~uint64_t{0}},
   };
   CHECK(json == want);
 }

@@ -1,0 +1,157 @@
+#include "bench/run/inputs.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+
+namespace ringfence::bench {
+namespace {
+
+constexpr char kHead[] = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\n";
+
+// "@" stands for the number of the function, so that no two are alike.
+constexpr const char* kFunctions[] = {
+    R"(struct node@ {
+  struct node@ *next;
+  unsigned key;
+  char name[16 + @ % 48];
+};
+
+static struct node@ *insert@(struct node@ **head, unsigned key, const char *name) {
+  struct node@ *n = malloc(sizeof(*n));
+  if (n == NULL) return NULL;
+  n->key = key * (2654435761u + @);
+  snprintf(n->name, sizeof(n->name), "%s", name);
+  while (*head != NULL && (*head)->key < n->key) head = &(*head)->next;
+  n->next = *head;
+  *head = n;
+  return n;
+}
+
+unsigned list@(unsigned count) {
+  struct node@ *head = NULL;
+  unsigned sum = 0;
+  for (unsigned i = 0; i < count; i++) insert@(&head, i ^ @, "name");
+  while (head != NULL) {
+    struct node@ *next = head->next;
+    sum = sum * 31 + head->key + (unsigned)strlen(head->name);
+    free(head);
+    head = next;
+  }
+  return sum;
+}
+
+)",
+    R"(double matrix@(const double *a, const double *b, double *c, int n) {
+  double trace = 0;
+  for (int i = 0; i < n; i++) {
+    for (int j = 0; j < n; j++) {
+      double sum = 0;
+      for (int k = 0; k < n; k++) sum += a[i * n + k] * b[k * n + j];
+      c[i * n + j] = sum * @.5;
+    }
+    trace += c[i * n + i];
+  }
+  return trace;
+}
+
+)",
+    R"(int parse@(const char *text, long *values, int limit) {
+  int count = 0;
+  while (*text != 0 && count < limit) {
+    char *end = NULL;
+    switch (*text) {
+      case ' ':
+      case '\t':
+        text++;
+        break;
+      case '0' ... '9':
+        values[count++] = strtol(text, &end, 2 + @ % 30);
+        text = end == text ? text + 1 : end;
+        break;
+      case '#':
+        while (*text != 0 && *text != '\n') text++;
+        break;
+      default:
+        fprintf(stderr, "unexpected %c in %d\n", *text++, @);
+    }
+  }
+  return count;
+}
+
+)",
+    R"(void sort@(unsigned *v, int n) {
+  for (int gap = n / 2; gap > 0; gap /= 2) {
+    for (int i = gap; i < n; i++) {
+      unsigned t = v[i];
+      int j = i;
+      for (; j >= gap && (v[j - gap] ^ @u) > (t ^ @u); j -= gap) v[j] = v[j - gap];
+      v[j] = t;
+    }
+  }
+}
+
+)"};
+
+int Lines(const std::string& text) {
+  return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+}
+
+absl::Status WriteData(const std::string& path) {
+  std::ofstream file(path, std::ios::binary);
+  std::vector<uint64_t> block(1 << 17);
+  uint64_t x = 1;
+  for (long done = 0; done < kDataBytes; done += static_cast<long>(block.size() * sizeof(x))) {
+    for (uint64_t& word : block) word = x = x * 6364136223846793005u + 1442695040888963407u;
+    file.write(reinterpret_cast<const char*>(block.data()),
+               static_cast<std::streamsize>(block.size() * sizeof(x)));
+  }
+  file.close();
+  return file.good() ? absl::OkStatus() : absl::InternalError("cannot write " + path);
+}
+
+}  // namespace
+
+std::string SourceText(int lines) {
+  std::string text = kHead;
+  int have = Lines(text);
+  for (size_t i = 0;; i++) {
+    const std::string function =
+        absl::StrReplaceAll(kFunctions[i % std::size(kFunctions)], {{"@", absl::StrCat(i)}});
+    const int more = Lines(function);
+    if (have + more > lines) break;
+    text += function;
+    have += more;
+  }
+  for (; have < lines; have++) absl::StrAppend(&text, "int last", have, " = ", have, ";\n");
+  return text;
+}
+
+absl::StatusOr<Inputs> MakeInputs(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path top = std::filesystem::absolute(directory, error);
+  std::filesystem::create_directories(top, error);
+  if (error) return absl::InternalError(absl::StrCat(directory, ": ", error.message()));
+  const Inputs inputs{top / "source.c", top / "source.o", top / "data"};
+  std::ofstream source(inputs.source);
+  source << SourceText(2000);
+  source.close();
+  if (!source.good()) return absl::InternalError("cannot write " + inputs.source);
+  const absl::Status written = WriteData(inputs.data);
+  if (!written.ok()) return written;
+  return inputs;
+}
+
+void RemoveInputs(const Inputs& inputs) {
+  for (const std::string& path : {inputs.source, inputs.object, inputs.data}) unlink(path.c_str());
+}
+
+}  // namespace ringfence::bench
