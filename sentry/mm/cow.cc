@@ -13,6 +13,9 @@ using platform::Leaf;
 
 // Neighbours that a copy takes along, and that are given back their write right for nothing.
 constexpr uint64_t kCopyWindow = 4 * kPageSize;
+// The same for pages of a file: a data segment is written all over, and 32 copies cost a fifth of
+// an exit.
+constexpr uint64_t kFileCopyWindow = 32 * kPageSize;
 constexpr uint64_t kReuseWindow = kHugePageSize;
 
 }  // namespace
@@ -54,7 +57,7 @@ Result<FrameRun> MemoryManagerImpl::CopyRunLocked(FrameRun from) {
 
 FaultResult MemoryManagerImpl::CopyOnWriteLocked(const Vma& vma, VirtAddr addr, const Leaf& leaf) {
   const bool owned = OwnedLocked(leaf);
-  const uint64_t size = owned ? kReuseWindow : kCopyWindow;
+  const uint64_t size = owned ? kReuseWindow : leaf.soft_shared ? kFileCopyWindow : kCopyWindow;
   const VirtAddr low(addr.value() & ~(size - 1));
   VirtRange same = AlikeAroundLocked(addr, vma.Clip({low, VirtAddr(low.value() + size)}), leaf);
 

@@ -13,6 +13,8 @@ using platform::Leaf;
 // Pages that one fault on anonymous memory fills: few enough not to waste, many enough that the
 // cost of an exit is shared.
 constexpr uint64_t kAnonymousWindow = 16 * kPageSize;
+// The same where memory is used from one end to the other: a heap that grows.
+constexpr uint64_t kGrowingWindow = 64 * kPageSize;
 // The same for private copies of a file's pages.
 constexpr uint64_t kCopyWindow = 16 * kPageSize;
 
@@ -118,17 +120,23 @@ bool MemoryManagerImpl::TryHugeLocked(const Vma& vma, VirtAddr addr) {
 
 FaultResult MemoryManagerImpl::AnonymousLocked(const Vma& vma, VirtAddr addr) {
   if (TryHugeLocked(vma, addr)) return FaultResult::kHandled;
-  const VirtRange window = vma.Clip(AlignedWindow(addr, kAnonymousWindow));
-  const VirtRange hole = HoleAroundLocked(addr, window);
-  auto run = memory_->Allocate(hole.pages());
-  if (run.ok() && MapRunLocked(hole.start, *run, {.prot = vma.LeafProt()}).ok()) {
-    return FaultResult::kHandled;
+  const VirtAddr low = AlignedWindow(addr, kAnonymousWindow).start;
+  const bool growing =
+      low > vma.range.start && space_->Lookup(VirtAddr(low.value() - kPageSize)).has_value();
+  // Not into the next block of 2 MiB, which may get an entry of its own.
+  const uint64_t block_end = low.huge_down().value() + kHugePageSize;
+  const uint64_t more = growing ? kGrowingWindow : kAnonymousWindow;
+  const VirtRange windows[] = {{low, VirtAddr(std::min(low.value() + more, block_end))},
+                               {low, VirtAddr(low.value() + kAnonymousWindow)},
+                               {addr, VirtAddr(addr.value() + kPageSize)}};
+  for (const VirtRange& window : windows) {
+    const VirtRange hole = HoleAroundLocked(addr, vma.Clip(window));
+    const auto run = memory_->Allocate(hole.pages());
+    if (run.ok() && MapRunLocked(hole.start, *run, {.prot = vma.LeafProt()}).ok()) {
+      return FaultResult::kHandled;
+    }
   }
-  run = memory_->Allocate(1);
-  if (!run.ok() || !MapRunLocked(addr, *run, {.prot = vma.LeafProt()}).ok()) {
-    return FaultResult::kOutOfMemory;
-  }
-  return FaultResult::kHandled;
+  return FaultResult::kOutOfMemory;
 }
 
 Result<VirtAddr> MemoryManagerImpl::MapObjectRunLocked(const Vma& vma, VirtAddr addr,

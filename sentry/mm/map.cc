@@ -13,6 +13,11 @@ bool IsStack(const VmaAttributes& a) { return a.grows_down; }
 bool IsData(const VmaAttributes& a) { return a.prot.write && !a.shared && !a.grows_down; }
 bool IsText(const VmaAttributes& a) { return a.prot.exec && !a.prot.write && !a.grows_down; }
 
+// What a dynamic linker puts in its place is used as soon as it is there.
+bool IsLoadersPart(const MapRequest& request, const Vma& vma) {
+  return request.fixed && vma.object != nullptr && !vma.shared && vma.prot.any();
+}
+
 // Rounds a length from the guest up to pages: EINVAL for 0, ENOMEM when it cannot be.
 Result<uint64_t> RoundLength(uint64_t length) {
   if (length == 0) return Errno::kINVAL;
@@ -129,9 +134,21 @@ Result<VirtAddr> MemoryManagerImpl::Map(const MapRequest& request) {
   TRY(UnmapLocked(vma.range));
   const VirtRange range = vma.range;
   const bool populate = request.populate || vma.locked == Locked::kYes;
+  const bool used_at_once = IsLoadersPart(request, vma);
   TRY(InsertLocked(std::move(vma)));
-  if (populate) (void)PopulateLocked(range, std::nullopt);  // best effort, as in Linux
+  if (populate) {
+    (void)PopulateLocked(range, std::nullopt);  // best effort, as in Linux
+  } else if (used_at_once) {
+    FaultAheadLocked(at);
+  }
   return at;
+}
+
+void MemoryManagerImpl::FaultAheadLocked(VirtAddr addr) {
+  const Vma* const vma = vmas_.Find(addr);
+  const bool write = vma->prot.write && !vma->shared;
+  // What cannot be had now is told of when it is used.
+  (void)FaultLocked(addr, write ? Access::kWrite : Access::kRead);
 }
 
 Result<void> MemoryManagerImpl::DropLeavesLocked(VirtRange range) {
@@ -238,7 +255,11 @@ VirtAddr MemoryManagerImpl::Brk(VirtAddr addr) {
     const bool populate = heap.locked == Locked::kYes;
     const VirtRange range = heap.range;
     (void)InsertLocked(std::move(heap));
-    if (populate) (void)PopulateLocked(range, std::nullopt);
+    if (populate) {
+      (void)PopulateLocked(range, std::nullopt);
+    } else {
+      FaultAheadLocked(range.start);
+    }
   }
   brk_ = addr;
   return brk_;

@@ -116,6 +116,8 @@ class MemoryManagerImpl final : public MemoryManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Extends the stack VMA above `addr` down to it.
   const Vma* GrowStackLocked(VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The first pages of a mapping that was just made, as if the guest had touched them.
+  void FaultAheadLocked(VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Faults a range in; errors of the first page that cannot be.
   Result<void> PopulateLocked(VirtRange range, std::optional<Access> access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
