@@ -24,7 +24,7 @@ bool ExitlessPolicy::KeepPolling(const Window& window) {
 bool ExitlessPolicy::ShouldWake(int64_t now, int64_t burst_ns) const {
   if (!enabled()) return false;
   if (mode_ == platform::ExitlessMode::kOn) return true;
-  return now >= not_before_ && burst_ns <= kBurstNanos;
+  return now >= not_before_ && burst_ns <= BurstNanos();
 }
 
 }  // namespace ringfence::kvm

@@ -27,9 +27,8 @@ class ExitlessPolicy {
   static constexpr int64_t kWindowNanos = 1'000'000;
   static constexpr int64_t kFirstPauseNanos = 5'000'000;
   static constexpr int64_t kLongestPauseNanos = 640'000'000;
-  // Calls in a row that exit, and the time they may take, for waking to be worth it.
+  // Calls in a row that exit, for waking to be worth it.
   static constexpr unsigned kBurstCalls = 12;
-  static constexpr int64_t kBurstNanos = 2'000'000;
 
   ExitlessPolicy(platform::ExitlessMode mode, unsigned cpus, int64_t exit_ns)
       : mode_(mode), cpus_(cpus), exit_ns_(exit_ns) {}
@@ -47,6 +46,13 @@ class ExitlessPolicy {
   int64_t IdleNanos() const {
     constexpr int64_t kLeast = 200'000;
     return std::clamp(int64_t{kBurstCalls} * exit_ns_, kLeast, kWindowNanos);
+  }
+
+  // How long those calls may take: exits must be a fifth of the time, so that a program that reads
+  // a file by large blocks is served, too, where an exit is expensive.
+  int64_t BurstNanos() const {
+    constexpr int64_t kLeast = 2'000'000;
+    return std::max(kLeast, 5 * int64_t{kBurstCalls} * exit_ns_);
   }
 
   struct Window {

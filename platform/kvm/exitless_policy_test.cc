@@ -63,7 +63,16 @@ TEST_CASE("a silent window parks without a verdict") {
   ExitlessPolicy policy(ExitlessMode::kAuto, 2, kExit);
   CHECK_FALSE(policy.KeepPolling({0, kMs, 0, 0, true}));
   CHECK(policy.ShouldWake(kMs, kMs));
-  CHECK_FALSE(policy.ShouldWake(kMs, ExitlessPolicy::kBurstNanos + 1));
+  CHECK_FALSE(policy.ShouldWake(kMs, policy.BurstNanos() + 1));
+}
+
+TEST_CASE("calls with work between them are a burst where an exit is expensive") {
+  const ExitlessPolicy cheap(ExitlessMode::kAuto, 2, kExit);
+  CHECK(cheap.ShouldWake(kMs, 2 * kMs));
+  CHECK_FALSE(cheap.ShouldWake(kMs, 2 * kMs + 1));
+  const ExitlessPolicy expensive(ExitlessMode::kAuto, 2, 4 * kExit);
+  CHECK(expensive.ShouldWake(kMs, 6 * kMs));
+  CHECK_FALSE(expensive.ShouldWake(kMs, 6 * kMs + 1));
 }
 
 TEST_CASE("mode on only parks when there is nothing to do") {
