@@ -13,9 +13,10 @@ bool IsStack(const VmaAttributes& a) { return a.grows_down; }
 bool IsData(const VmaAttributes& a) { return a.prot.write && !a.shared && !a.grows_down; }
 bool IsText(const VmaAttributes& a) { return a.prot.exec && !a.prot.write && !a.grows_down; }
 
-// What a dynamic linker puts in its place is used as soon as it is there.
-bool IsLoadersPart(const MapRequest& request, const Vma& vma) {
-  return request.fixed && vma.object != nullptr && !vma.shared && vma.prot.any();
+// Text that a dynamic linker puts in its place is used as soon as it is there. Not what may be
+// written: smaps(5) would show copies of pages that nobody has written yet.
+bool IsLoadersText(const MapRequest& request, const Vma& vma) {
+  return request.fixed && vma.object != nullptr && !vma.shared && vma.prot.any() && !vma.prot.write;
 }
 
 // Rounds a length from the guest up to pages: EINVAL for 0, ENOMEM when it cannot be.
@@ -134,7 +135,7 @@ Result<VirtAddr> MemoryManagerImpl::Map(const MapRequest& request) {
   TRY(UnmapLocked(vma.range));
   const VirtRange range = vma.range;
   const bool populate = request.populate || vma.locked == Locked::kYes;
-  const bool used_at_once = IsLoadersPart(request, vma);
+  const bool used_at_once = IsLoadersText(request, vma);
   TRY(InsertLocked(std::move(vma)));
   if (populate) {
     (void)PopulateLocked(range, std::nullopt);  // best effort, as in Linux
