@@ -159,7 +159,7 @@ void AnonymousPages::Zap(uint64_t first, uint64_t end, bool even_cow) {
   std::set<std::shared_ptr<MemoryManager>> owners;
   {
     absl::MutexLock lock(&mutex_);
-    for (const Mapping& mapping : mappings_) {
+    for (const auto& [start, mapping] : mappings_) {
       // One that is being destroyed drops its leaves itself.
       if (auto owner = mapping.owner.lock()) owners.insert(std::move(owner));
     }
@@ -332,15 +332,16 @@ Result<FrameRun> AnonymousPages::GetFrames(uint64_t page, uint64_t count, Access
 
 void AnonymousPages::AddMapping(MemoryManager* mm, VirtRange range, uint64_t page) {
   absl::MutexLock lock(&mutex_);
-  mappings_.push_back({mm, mm->weak_from_this(), range, page});
+  mappings_.emplace(std::pair(mm, range.start), Mapping{mm->weak_from_this(), range.end, page});
 }
 
 void AnonymousPages::RemoveMapping(MemoryManager* mm, VirtRange range, uint64_t page) {
   absl::MutexLock lock(&mutex_);
-  auto it = std::find_if(mappings_.begin(), mappings_.end(), [&](const Mapping& m) {
-    return m.mm == mm && m.range == range && m.page == page;
+  const auto [first, last] = mappings_.equal_range(std::pair(mm, range.start));
+  const auto it = std::find_if(first, last, [&](const auto& entry) {
+    return entry.second.end == range.end && entry.second.page == page;
   });
-  if (it != mappings_.end()) mappings_.erase(it);
+  if (it != last) mappings_.erase(it);
 }
 
 bool AnonymousPages::HasMappings() const {

@@ -14,11 +14,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <list>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -102,9 +102,8 @@ class AnonymousPages : public Mappable {
 
  private:
   struct Mapping {
-    MemoryManager* mm;
     std::weak_ptr<MemoryManager> owner;
-    VirtRange range;
+    VirtAddr end;
     uint64_t page;
   };
   static constexpr uint64_t kNoFrame = ~uint64_t{0};
@@ -132,7 +131,8 @@ class AnonymousPages : public Mappable {
   uint64_t size_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t pages_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Chunk> chunks_ ABSL_GUARDED_BY(mutex_);
-  std::list<Mapping> mappings_ ABSL_GUARDED_BY(mutex_);
+  // By where they begin: a process may have tens of thousands.
+  std::multimap<std::pair<MemoryManager*, VirtAddr>, Mapping> mappings_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace ringfence::sentry
