@@ -16,7 +16,9 @@ bool ExitlessPolicy::KeepPolling(const Window& window) {
     pause_ns_ = 0;
     return true;
   }
-  pause_ns_ = pause_ns_ == 0 ? kFirstPauseNanos : std::min(pause_ns_ * 2, kLongestPauseNanos);
+  // A thread that was waiting for a CPU has lost more than a window.
+  const int64_t least = (window.end - window.start) * (kFirstPauseNanos / kWindowNanos);
+  pause_ns_ = std::clamp(std::max(pause_ns_ * 2, least), kFirstPauseNanos, kLongestPauseNanos);
   not_before_ = window.end + pause_ns_;
   return false;
 }

@@ -55,6 +55,13 @@ class ExitlessPolicy {
     return std::max(kLeast, 5 * int64_t{kBurstCalls} * exit_ns_);
   }
 
+  // Calls in a row that nobody served, after which guests stop posting at once: they have lost a
+  // window. The service thread may be waiting for a CPU and cannot say so itself.
+  uint64_t MaxUnserved() const {
+    constexpr int64_t kLeast = 4;
+    return static_cast<uint64_t>(std::max(kLeast, kWindowNanos / std::max<int64_t>(exit_ns_, 1)));
+  }
+
   struct Window {
     int64_t start;  // any clock, ns
     int64_t end;

@@ -75,6 +75,22 @@ TEST_CASE("calls with work between them are a burst where an exit is expensive")
   CHECK_FALSE(expensive.ShouldWake(kMs, 6 * kMs + 1));
 }
 
+TEST_CASE("guests that spin for a service thread without a CPU lose a window, not more") {
+  const auto unserved = [](int64_t exit_ns) {
+    return ExitlessPolicy(ExitlessMode::kAuto, 2, exit_ns).MaxUnserved();
+  };
+  CHECK(unserved(25'000) == 40);
+  CHECK(unserved(100'000) == 10);
+  CHECK(unserved(10 * kMs) == 4);
+}
+
+TEST_CASE("a window that took long for want of a CPU is paid for by a longer pause") {
+  ExitlessPolicy policy(ExitlessMode::kAuto, 2, kExit);
+  CHECK_FALSE(policy.KeepPolling({0, 20 * kMs, 0, 10, true}));
+  CHECK_FALSE(policy.ShouldWake(20 * kMs + 100 * kMs - 1, kMs));
+  CHECK(policy.ShouldWake(20 * kMs + 100 * kMs, kMs));
+}
+
 TEST_CASE("mode on only parks when there is nothing to do") {
   ExitlessPolicy policy(ExitlessMode::kOn, 1, kExit);
   CHECK(policy.KeepPolling({0, kMs, 0, 10, true}));

@@ -34,6 +34,7 @@ ServiceThread::ServiceThread(const ExitlessPolicy& policy, unsigned max_vcpus, u
     : enabled_(policy.enabled()),
       spin_limit_(spin_limit),
       idle_ns_(policy.IdleNanos()),
+      max_unserved_(policy.MaxUnserved()),
       stats_(stats),
       gates_(max_vcpus),
       policy_(policy) {}
@@ -76,6 +77,13 @@ void ServiceThread::OnExitedCall(Burst* burst) {
   }
 }
 
+void ServiceThread::OnNotServed() {
+  not_served_.fetch_add(1, std::memory_order_relaxed);
+  if (not_served_in_a_row_.fetch_add(1, std::memory_order_relaxed) + 1 >= max_unserved_) {
+    active_.store(false, std::memory_order_relaxed);
+  }
+}
+
 void ServiceThread::Main() {
   pthread_setname_np(pthread_self(), "service");
   const auto awake = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
@@ -87,6 +95,7 @@ void ServiceThread::Main() {
       mu_.Await(absl::Condition(&awake));
       wanted_ = false;
     }
+    not_served_in_a_row_.store(0, std::memory_order_relaxed);
     active_.store(true, std::memory_order_relaxed);
     Poll();
     active_.store(false, std::memory_order_relaxed);
@@ -127,7 +136,10 @@ void ServiceThread::Poll() {
     Count(stats_->spin_ns, static_cast<uint64_t>(now - window.start));
     {
       absl::MutexLock lock(&mu_);
-      if (!policy_.KeepPolling(window) || idle) return;
+      if (!policy_.KeepPolling(window) || idle) {
+        wanted_ = false;  // asked for before the verdict
+        return;
+      }
     }
     window = {now, 0, 0, 0, false, 0, 0};
     preemptions = preemptions_now;
@@ -162,6 +174,7 @@ bool ServiceThread::TryServe(CallGate& gate) {
     if (served) page.rax.store(static_cast<uint64_t>(result), std::memory_order_relaxed);
     page.state.store(served ? CallPage::kDone : CallPage::kPunt, std::memory_order_release);
     Count(served ? stats_->exitless_calls : stats_->exitless_punts);
+    if (served) not_served_in_a_row_.store(0, std::memory_order_relaxed);
   }
   gate.Leave();
   return served;

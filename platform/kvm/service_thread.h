@@ -46,8 +46,8 @@ class ServiceThread {
   };
   // Counts one and wakes the thread when it is time to; cheap otherwise.
   void OnExitedCall(Burst* burst);
-  // A call was posted and came out as an exit all the same.
-  void OnNotServed() { not_served_.fetch_add(1, std::memory_order_relaxed); }
+  // A call was posted and came out as an exit all the same. Too many in a row: guests stop posting.
+  void OnNotServed();
 
  private:
   void Main();
@@ -62,12 +62,14 @@ class ServiceThread {
   const bool enabled_;
   const uint32_t spin_limit_;
   const int64_t idle_ns_;
+  const uint64_t max_unserved_;
   Stats* const stats_;
   std::vector<std::atomic<CallGate*>> gates_;
   std::atomic<uint32_t> gate_count_{0};
   std::atomic<bool> active_{false};
   std::atomic<bool> stop_{false};
   std::atomic<uint64_t> not_served_{0};
+  std::atomic<uint64_t> not_served_in_a_row_{0};
 
   absl::Mutex mu_;
   ExitlessPolicy policy_ ABSL_GUARDED_BY(mu_);
