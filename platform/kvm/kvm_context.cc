@@ -1,5 +1,6 @@
 #include "platform/kvm/kvm_context.h"
 
+#include <chrono>
 #include <ctime>
 #include <string>
 
@@ -14,7 +15,9 @@ using platform::Exit;
 constexpr uint8_t kVectorDebug = 1;
 constexpr uint8_t kVectorInvalidOpcode = 6;
 constexpr uint8_t kVectorGeneralProtection = 13;
-constexpr unsigned kUnbackedTries = 16;
+// How long invalidations excuse that KVM cannot page something in: the thread of the latest one may
+// wait for a CPU half-way. A page that really is gone, beside others that never stop, ends here.
+constexpr auto kUnbackedPatience = std::chrono::seconds(1);
 constexpr size_t kLongestInstruction = 15;
 
 }  // namespace
@@ -194,7 +197,7 @@ DecodedExit KvmContext::Run(const SwitchOptions& options) {
 
 std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpace& space,
                                          ArchState& state) {
-  if (exit.kind != ExitKind::kNotBacked) unbacked_tries_ = 0;
+  if (exit.kind != ExitKind::kNotBacked) unbacked_since_.reset();
   switch (exit.kind) {
     case ExitKind::kNotEntered:
       return std::nullopt;
@@ -279,11 +282,12 @@ std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& spa
 std::optional<Exit> KvmContext::OnNotBacked(ArchState& state) {
   vcpu_->Store(&state);
   // The page may just have been on its way out of KVM's tables and back.
-  if (shared_.memory->InvalidatedSince(generation_) && unbacked_tries_ < kUnbackedTries) {
-    ++unbacked_tries_;
+  const auto now = std::chrono::steady_clock::now();
+  if (!unbacked_since_.has_value()) unbacked_since_ = now;
+  if (shared_.memory->InvalidatedSince(generation_) && now - *unbacked_since_ < kUnbackedPatience) {
     return std::nullopt;
   }
-  unbacked_tries_ = 0;
+  unbacked_since_.reset();
   Count(shared_.stats->exits_fault);
   return platform::BusErrorExit{VirtAddr()};
 }

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 
@@ -105,7 +106,8 @@ class KvmContext final : public platform::Context, private VcpuClient {
   ServiceThread::Burst burst_;
   bool must_enter_ = false;  // an exception is on its way; flags wait
   uint64_t generation_ = 0;  // of GuestMemory's invalidations, before the latest entry
-  unsigned unbacked_tries_ = 0;
+  // Since when KVM has not been able to page in what the guest wants.
+  std::optional<std::chrono::steady_clock::time_point> unbacked_since_;
 };
 
 }  // namespace ringfence::kvm

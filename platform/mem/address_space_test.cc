@@ -164,6 +164,18 @@ TEST_CASE_METHOD(ShadowFixture, "rule 5: blocks are used again once the host has
   CHECK(memory->GetStats().forgotten == 4);
 }
 
+TEST_CASE("rule 5: a small memory forgets earlier") {
+  ShadowSink sink(HostPaging::kShadow);
+  auto memory = GuestMemory::Create({.max_anonymous_bytes = 16 * kMiB}, &sink).value();
+  for (int i = 0; i < 4; ++i) {
+    const FrameRun block = memory->Allocate(512).value();
+    REQUIRE(memory->ClaimHuge(block.first));
+    memory->Retire({}, {block.first});
+    memory->Unref(block);
+    CHECK(memory->GetStats().forgotten == static_cast<uint64_t>((i + 1) / 2));
+  }
+}
+
 TEST_CASE_METHOD(ShadowFixture, "rule 5: a split counts as the end of a 2 MiB entry") {
   const VirtAddr va(0x40000000);
   for (uint64_t i = 0; i < GuestMemory::kMaxRetiredHuge; ++i) {

@@ -55,6 +55,7 @@ absl::StatusOr<std::unique_ptr<GuestMemory>> GuestMemory::Create(const Options& 
 absl::Status GuestMemory::Init() {
   const uint64_t anonymous_bytes = RoundUp(options_.max_anonymous_bytes, kHugePageSize);
   anonymous_frames_ = anonymous_bytes / kPageSize;
+  max_retired_huge_ = std::clamp<uint64_t>(anonymous_bytes / kHugePageSize / 4, 1, kMaxRetiredHuge);
   chunk_count_ = std::min(options_.max_file_bytes / kHugePageSize, kMaxFileChunks);
   const uint64_t window_bytes = anonymous_bytes + chunk_count_ * kHugePageSize;
 
@@ -145,7 +146,8 @@ void GuestMemory::Retire(const std::vector<FrameRun>& tables, const std::vector<
       retired_.table_count += run.count;
     }
     retired_.huge.insert(retired_.huge.end(), huge.begin(), huge.end());
-    if (retired_.table_count < kMaxRetiredTables && retired_.huge.size() < kMaxRetiredHuge) return;
+    if (retired_.table_count < kMaxRetiredTables && retired_.huge.size() < max_retired_huge_)
+      return;
     std::swap(ripe, retired_);
   }
   forgotten_.fetch_add(1, std::memory_order_relaxed);

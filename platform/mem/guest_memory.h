@@ -117,7 +117,8 @@ class GuestMemory {
   // Rules 4 and 5: what no root reaches any more and shadow paging may remember. `tables` are
   // frames that were page tables, whose references this takes over; `huge` are blocks that had a
   // claimed 2 MiB entry, still or no longer in use. Neither is a table or a 2 MiB page again before
-  // ForgetTables, which is called when kMaxRetiredTables or kMaxRetiredHuge have come together.
+  // ForgetTables, which is called when kMaxRetiredTables or kMaxRetiredHuge, at most a quarter of
+  // memory, have come together.
   void Retire(const std::vector<FrameRun>& tables, const std::vector<Frame>& huge);
   static constexpr uint64_t kMaxRetiredTables = 1024;
   static constexpr uint64_t kMaxRetiredHuge = 64;
@@ -165,6 +166,7 @@ class GuestMemory {
   Window window_;
   std::byte* base_ = nullptr;
   uint64_t anonymous_frames_ = 0;  // size of the anonymous part; file frames follow
+  uint64_t max_retired_huge_ = 0;
   uint64_t chunk_count_ = 0;
 
   LazyArray<RefCountWord> counts_;                 // per frame

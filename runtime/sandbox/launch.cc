@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +51,16 @@ std::vector<uint32_t> CallersGroups() {
   const int count = getgroups(static_cast<int>(groups.size()), groups.data());
   groups.resize(static_cast<size_t>(std::max(count, 0)));
   return {groups.begin(), groups.end()};
+}
+
+uint64_t CallersIgnoredSignals() {
+  uint64_t ignored = 0;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction action;
+    if (sigaction(signal, nullptr, &action) != 0 || action.sa_handler != SIG_IGN) continue;
+    ignored |= uint64_t{1} << (signal - 1);
+  }
+  return ignored;
 }
 
 std::string CallersDirectory() {
@@ -164,6 +175,7 @@ absl::StatusOr<Plumbing> Prepare(const DoCommand& command, uint32_t closed_strea
                  .uid = getuid(),
                  .gid = getgid(),
                  .groups = CallersGroups(),
+                 .ignored_signals = CallersIgnoredSignals(),
                  .volumes = std::move(trees->volumes),
                  .overlay = command.overlay.kind,
                  .closed_streams = closed_streams,

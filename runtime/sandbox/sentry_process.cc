@@ -221,6 +221,7 @@ class SentryProcess {
     config.uid = spec.uid;
     config.gid = spec.gid;
     config.groups = std::move(spec.groups);
+    config.ignored_signals = spec.ignored_signals;
     config.umask = umask(0);
     config.exitless = spec.exitless != platform::ExitlessMode::kOff;
     if (spec.strace) config.trace = lines;

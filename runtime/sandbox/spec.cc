@@ -112,6 +112,7 @@ absl::StatusOr<UniqueFd> WriteSpec(const SandboxSpec& spec) {
   wire.set_uid(spec.uid);
   wire.set_gid(spec.gid);
   for (const uint32_t group : spec.groups) wire.add_groups(group);
+  wire.set_ignored_signals(spec.ignored_signals);
   for (const VolumeSpec& volume : spec.volumes) {
     control::wire::Volume* out = wire.add_volumes();
     out->set_source(volume.source);
@@ -147,6 +148,7 @@ absl::StatusOr<SandboxSpec> ReadSpec(const UniqueFd& memfd) {
                      .uid = wire.uid(),
                      .gid = wire.gid(),
                      .groups = {wire.groups().begin(), wire.groups().end()},
+                     .ignored_signals = wire.ignored_signals(),
                      .volumes = VolumesFromWire(wire),
                      .overlay = FromWire(wire.overlay()),
                      .closed_streams = wire.closed_streams(),

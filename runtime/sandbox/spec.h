@@ -40,6 +40,7 @@ struct SandboxSpec {
   uint32_t uid = 0;  // the program's user, group and supplementary groups
   uint32_t gid = 0;
   std::vector<uint32_t> groups;
+  uint64_t ignored_signals = 0;  // bit n - 1: the caller ignored signal n, so the program begins so
   std::vector<VolumeSpec> volumes{};
   OverlayFlag::Kind overlay = OverlayFlag::Kind::kMemory;
   uint32_t closed_streams = 0;             // bit n: the caller had descriptor n (0 to 2) closed

@@ -86,6 +86,7 @@ class KernelSandbox final : public Sandbox {
 
     InitArgs init;
     init.creds = MakeCredentials(config);
+    init.ignored = SigSet{config.ignored_signals} & ~kUnblockableSignals;
     init.fs = std::make_shared<FsContext>(mounts_->root(), mounts_->root(), config.umask);
     const CallContext ctx{.creds = init.creds};
     absl::Status entered = EnterDirectory(ctx, config, init.fs.get());

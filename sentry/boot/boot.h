@@ -49,6 +49,7 @@ struct BootConfig {
   uint32_t cpus = 1;
   uint32_t uid = 0, gid = 0;
   std::vector<uint32_t> groups;  // supplementary
+  uint64_t ignored_signals = 0;  // bit n - 1: signal n is ignored from the beginning
   uint32_t umask = 022;
   bool exitless = true;
   // Init has been stopped (SIGTSTP and the like). Any thread; must not wait.

@@ -175,6 +175,11 @@ void Kernel::RegisterInit(const TaskRef& task, const InitArgs& args) {
   group.file_size_limit.store(args.limits.Get(Resource::kFsize).cur);
   group.has_cpu_limit.store(args.limits.Get(Resource::kCpu).cur != kRlimInfinity);
   group.actions_ = std::make_shared<SignalActions>();
+  SigAction ignore;
+  ignore.handler = kSigIgn;
+  for (SigSet left = args.ignored; !left.empty(); left.Remove(left.First())) {
+    group.actions_->Set(left.First(), ignore);
+  }
   group.immune_ = options_.protect_init;
   group.execed_ = true;
   group.leader_ = task;

@@ -44,6 +44,7 @@ struct InitArgs {
   std::shared_ptr<FdTable> fds;
   ExecArgs exec;
   ResourceLimits limits;
+  SigSet ignored;                  // signals that it begins with at SIG_IGN, as after execve(2)
   JobControl* terminal = nullptr;  // its controlling terminal, of NewTerminal(); null: none
   // Somebody outside continues init when it has been stopped (init_stopped), as the shell of the
   // operator does: its process group is not orphaned and stops for SIGTSTP.
