@@ -67,6 +67,13 @@ Result<int64_t> LockRange(SyscallContext& ctx, bool populate) {
   return int64_t{0};
 }
 
+// A service thread, which others wait for, does not map, unmap or change more than this.
+constexpr uint64_t kQuickBytes = 4 * kHugePageSize;
+
+Result<void> CheckQuick(const SyscallContext& ctx, uint64_t bytes) {
+  return bytes <= kQuickBytes ? Ok() : ctx.RequireBlocking();
+}
+
 }  // namespace
 
 Result<int64_t> SysMmap(SyscallContext& ctx) {
@@ -85,6 +92,7 @@ Result<int64_t> SysMmap(SyscallContext& ctx) {
   const bool exact = request.fixed || request.fixed_noreplace;
   if (exact && ctx.Addr(0).page_offset() != 0) return Errno::kINVAL;
   request.addr = ctx.Addr(0).page_down();
+  TRY(CheckQuick(ctx, request.length));
   if ((flags & MAP_ANONYMOUS) == 0) {
     // A file ends at the largest offset that lseek knows.
     constexpr uint64_t kMaxFileSize = INT64_MAX;
@@ -102,6 +110,7 @@ Result<int64_t> SysMmap(SyscallContext& ctx) {
 
 Result<int64_t> SysMunmap(SyscallContext& ctx) {
   if (ctx.Addr(0).page_offset() != 0 || ctx.Arg(1) == 0) return Errno::kINVAL;
+  TRY(CheckQuick(ctx, ctx.Arg(1)));
   return Done(ctx.mm().Unmap(ctx.Addr(0), ctx.Arg(1)));
 }
 
@@ -112,6 +121,7 @@ Result<int64_t> SysMprotect(SyscallContext& ctx) {
   const Result<uint64_t> length = PageUp(ctx.Arg(1));
   if (!length.ok() || !VirtRange::Make(ctx.Addr(0), *length).ok()) return Errno::kNOMEM;
   if ((ctx.Arg(2) & ~kAll) != 0) return Errno::kINVAL;
+  TRY(CheckQuick(ctx, *length));
   return Done(ctx.mm().Protect(ctx.Addr(0), ctx.Arg(1), ToProt(ctx.Arg(2))));
 }
 
@@ -132,6 +142,8 @@ Result<int64_t> SysMremap(SyscallContext& ctx) {
 }
 
 Result<int64_t> SysBrk(SyscallContext& ctx) {
+  const uint64_t now = ctx.mm().Brk(VirtAddr(0)).value();
+  if (ctx.Arg(0) < now && ctx.Arg(0) != 0) TRY(CheckQuick(ctx, now - ctx.Arg(0)));
   return static_cast<int64_t>(ctx.mm().Brk(ctx.Addr(0)).value());
 }
 
