@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -87,7 +88,7 @@ uint32_t RunProgram(std::span<const sock_filter> program, const seccomp_data& ca
     switch (in.code) {
       case BPF_LD | BPF_W | BPF_ABS:
         if (in.k % 4 != 0 || in.k > sizeof(call) - 4) return SECCOMP_RET_KILL_THREAD;
-        std::memcpy(&a, reinterpret_cast<const char*>(&call) + in.k, 4);
+        std::memcpy(&a, std::as_bytes(std::span(&call, 1)).data() + in.k, 4);
         continue;
       case BPF_ALU | BPF_AND | BPF_K:
         a &= in.k;

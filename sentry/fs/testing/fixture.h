@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,14 +35,16 @@ inline CallContext UserContext(Uid uid, Gid gid, std::vector<Gid> groups = {}) {
 inline Result<size_t> WriteTo(const CallContext& ctx, File& file, std::string_view data,
                               const int64_t* offset = nullptr) {
   std::string copy(data);
-  UserIo io(absl::Span<std::byte>(reinterpret_cast<std::byte*>(copy.data()), copy.size()));
+  const auto bytes = std::as_writable_bytes(std::span(copy));
+  UserIo io(absl::MakeSpan(bytes.data(), bytes.size()));
   return file.Write(ctx, io, offset);
 }
 
 inline Result<std::string> ReadFrom(const CallContext& ctx, File& file, size_t n,
                                     const int64_t* offset = nullptr) {
   std::string data(n, '\0');
-  UserIo io(absl::Span<std::byte>(reinterpret_cast<std::byte*>(data.data()), n));
+  const auto bytes = std::as_writable_bytes(std::span(data));
+  UserIo io(absl::MakeSpan(bytes.data(), bytes.size()));
   const size_t done = TRY(file.Read(ctx, io, offset));
   data.resize(done);
   return data;
