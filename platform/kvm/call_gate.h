@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "platform/api/platform.h"
 #include "platform/kvm/call_page.h"
@@ -49,11 +50,17 @@ class CallGate {
   platform::SyscallService* service() const { return service_.load(std::memory_order_relaxed); }
   void Leave() { state_.store(kOpen, std::memory_order_release); }
 
+  // Between TryEnter and Leave: the call was refused and will exit.
+  void SetPunted() { punted_ = true; }
+  // While closed: was one refused since the last time?
+  bool TakePunted() { return std::exchange(punted_, false); }
+
  private:
   enum State : uint32_t { kClosed, kOpen, kBusy };
   std::atomic<uint32_t> state_{kClosed};
   std::atomic<CallPage*> page_{nullptr};
   std::atomic<platform::SyscallService*> service_{nullptr};
+  bool punted_ = false;  // handed over with state_
 };
 
 }  // namespace ringfence::kvm

@@ -3,15 +3,18 @@
 //
 // Costs are compared as they are measured on this host; the number of vCPUs decides nothing alone:
 //   - a call that exits costs exit_ns (measured at start);
-//   - a call that is posted and not served in time costs its spin on top of the exit;
+//   - a call that is posted and not served in time costs its spin on top of the exit, one that the
+//     service thread cannot answer (it would block) a quarter of an exit;
 //   - while other threads want the CPU on which the service thread polls, all of its time is work
 //     displaced; while a core is idle anyway, polling costs nobody anything. Somebody wants it when
-//     the thread was preempted, or when guests alone keep all CPUs busy (they may be waiting for
-//     it right now).
+//     others had it for a quarter of the window (a short task of the host that runs in between got
+//     what it wanted), or when guests alone keep all CPUs busy (they may be waiting for it right
+//     now).
 //
 // The service thread asks at the end of every window (about 1 ms) whether to go on; vCPU threads
-// ask at calls that exit whether to wake it. A window that did not pay leads to a pause that
-// doubles with each such window in a row, so the loss is bounded; one that paid ends that.
+// ask at calls that exit whether to wake it. Gains and losses of the windows add up; when more was
+// lost than a quarter of a window there is a pause, which doubles as long as polling does not pay,
+// so the loss is bounded.
 #ifndef RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
 #define RINGFENCE_PLATFORM_KVM_EXITLESS_POLICY_H_
 
@@ -28,7 +31,7 @@ class ExitlessPolicy {
   static constexpr int64_t kFirstPauseNanos = 5'000'000;
   static constexpr int64_t kLongestPauseNanos = 640'000'000;
   // Calls in a row that exit, for waking to be worth it.
-  static constexpr unsigned kBurstCalls = 12;
+  static constexpr unsigned kBurstCalls = 6;
 
   ExitlessPolicy(platform::ExitlessMode mode, unsigned cpus, int64_t exit_ns)
       : mode_(mode), cpus_(cpus), exit_ns_(exit_ns) {}
@@ -41,19 +44,16 @@ class ExitlessPolicy {
   // wrong guess at most doubles the cost.
   int64_t SpinNanos() const { return exit_ns_; }
 
-  // Polling without a single call before the service thread parks: as long as the calls take that
-  // would wake it again, since a vCPU whose CPU it was given may need that long to come back.
-  int64_t IdleNanos() const {
-    constexpr int64_t kLeast = 200'000;
-    return std::clamp(int64_t{kBurstCalls} * exit_ns_, kLeast, kWindowNanos);
-  }
-
-  // How long those calls may take: exits must be a fifth of the time, so that a program that reads
-  // a file by large blocks is served, too, where an exit is expensive.
+  // How long the calls may take that wake it: exits must be a fifth of the time, so that a program
+  // that reads a file by large blocks is served, too, where an exit is expensive.
   int64_t BurstNanos() const {
     constexpr int64_t kLeast = 2'000'000;
     return std::max(kLeast, 5 * int64_t{kBurstCalls} * exit_ns_);
   }
+
+  // Polling without a single call before the service thread parks, while nobody else wants the CPU:
+  // several times what the calls may take that would wake it again, each of which exits.
+  int64_t IdleNanos() const { return 4 * BurstNanos(); }
 
   // Calls in a row that nobody served, after which guests stop posting at once: they have lost a
   // window. The service thread may be waiting for a CPU and cannot say so itself.
@@ -66,10 +66,11 @@ class ExitlessPolicy {
     int64_t start;  // any clock, ns
     int64_t end;
     uint64_t served;       // calls answered
-    uint64_t not_served;   // withdrawn or punted by guests
-    bool preempted;        // somebody else got the service thread's CPU meanwhile
+    uint64_t not_served;   // withdrawn by guests
+    int64_t lost;          // ns that others had the service thread's CPU, taken from it
     uint64_t looks = 1;    // at all vCPUs
     uint64_t running = 0;  // vCPUs found in the guest, summed over the looks
+    uint64_t punted = 0;   // calls that exited since they would have blocked
   };
   // At the end of a window of the service thread: true = keep polling.
   bool KeepPolling(const Window& window);
@@ -81,7 +82,8 @@ class ExitlessPolicy {
   const platform::ExitlessMode mode_;
   const unsigned cpus_;
   const int64_t exit_ns_;
-  int64_t pause_ns_ = 0;    // of the latest window that did not pay, 0 when the latest did
+  int64_t balance_ns_ = 0;  // gains less losses since the latest verdict
+  int64_t pause_ns_ = 0;    // of the latest loss, 0 when polling paid since
   int64_t not_before_ = 0;  // no waking until then
 };
 

@@ -190,7 +190,10 @@ DecodedExit KvmContext::Run(const SwitchOptions& options) {
   // Nothing has run: the caller's state is still the truth.
   DecodedExit exit = stop ? DecodedExit{ExitKind::kNotEntered} : vcpu_->Run();
   in_guest_.store(false, std::memory_order_relaxed);
-  if (exitless) vcpu_->gate().Close();
+  if (exitless) {
+    vcpu_->gate().Close();
+    punted_ = vcpu_->gate().TakePunted();
+  }
   must_enter_ = exit.kind == ExitKind::kRetry;
   return exit;
 }
@@ -233,7 +236,7 @@ std::optional<Exit> KvmContext::OnCall(ArchState& state) {
   state.rip = state.rcx;
   state.rflags = state.r11;
   if (posting_) {
-    shared_.service_thread->OnNotServed();
+    if (!punted_) shared_.service_thread->OnNotServed();
   } else if (service_ != nullptr) {
     shared_.service_thread->OnExitedCall(&burst_);
   }

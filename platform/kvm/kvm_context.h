@@ -103,6 +103,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
   bool fpu_dirty_ = true;  // fpu_ is newer than what is in the vCPU
 
   bool posting_ = false;  // the latest entry let the guest post its calls
+  bool punted_ = false;   // the latest posted call was looked at and refused
   ServiceThread::Burst burst_;
   bool must_enter_ = false;  // an exception is on its way; flags wait
   uint64_t generation_ = 0;  // of GuestMemory's invalidations, before the latest entry

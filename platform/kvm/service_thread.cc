@@ -15,11 +15,13 @@ namespace {
 // Looks at the gates between two looks at the clock.
 constexpr unsigned kSweepsPerClock = 64;
 
-int64_t NowNanos() {
+int64_t Nanos(clockid_t clock) {
   timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
+  clock_gettime(clock, &now);
   return now.tv_sec * int64_t{1000000000} + now.tv_nsec;
 }
+
+int64_t NowNanos() { return Nanos(CLOCK_MONOTONIC); }
 
 // Times this thread lost its CPU to somebody else.
 long Preemptions() {
@@ -114,8 +116,9 @@ void ServiceThread::StopPosting() {
 }
 
 void ServiceThread::Poll() {
-  ExitlessPolicy::Window window = {NowNanos(), 0, 0, 0, false, 0, 0};
+  ExitlessPolicy::Window window = {NowNanos(), 0, 0, 0, 0, 0, 0};
   int64_t last_call = window.start;
+  int64_t used = Nanos(CLOCK_THREAD_CPUTIME_ID);
   long preemptions = Preemptions();
   uint64_t not_served = not_served_.load(std::memory_order_relaxed);
   while (!stop_.load(std::memory_order_relaxed)) {
@@ -129,9 +132,11 @@ void ServiceThread::Poll() {
     const bool idle = now - last_call >= idle_ns_;
     if (now - window.start < ExitlessPolicy::kWindowNanos && !idle) continue;
     window.end = now;
+    const int64_t used_now = Nanos(CLOCK_THREAD_CPUTIME_ID);
     const long preemptions_now = Preemptions();
     const uint64_t not_served_now = not_served_.load(std::memory_order_relaxed);
-    window.preempted = preemptions_now != preemptions;
+    // Without a preemption it gave up the CPU itself, waiting for a lock or for a disk.
+    if (preemptions_now != preemptions) window.lost = now - window.start - (used_now - used);
     window.not_served = not_served_now - not_served;
     Count(stats_->spin_ns, static_cast<uint64_t>(now - window.start));
     {
@@ -141,7 +146,8 @@ void ServiceThread::Poll() {
         return;
       }
     }
-    window = {now, 0, 0, 0, false, 0, 0};
+    window = {now, 0, 0, 0, 0, 0, 0};
+    used = used_now;
     preemptions = preemptions_now;
     not_served = not_served_now;
   }
@@ -155,29 +161,34 @@ void ServiceThread::Sweep(ExitlessPolicy::Window* window) {
     if (!gate.IsOpen()) continue;
     ++window->running;
     if (gate.page()->state.load(std::memory_order_relaxed) != CallPage::kPosted) continue;
-    window->served += TryServe(gate);
+    TryServe(gate, window);
   }
 }
 
-bool ServiceThread::TryServe(CallGate& gate) {
-  if (!gate.TryEnter()) return false;
+void ServiceThread::TryServe(CallGate& gate, ExitlessPolicy::Window* window) {
+  if (!gate.TryEnter()) return;
   // From here on until Leave the vCPU stays with its context and address space.
   CallPage& page = *gate.page();
   uint32_t expected = CallPage::kPosted;
-  bool served = false;
   if (page.state.compare_exchange_strong(expected, CallPage::kClaimed, std::memory_order_acq_rel)) {
     platform::SyscallRequest request;
     request.number = page.rax.load(std::memory_order_relaxed);
     for (int i = 0; i < 6; ++i) request.args[i] = page.args[i].load(std::memory_order_relaxed);
     int64_t result = 0;
-    served = gate.service()->Serve(request, &result);
-    if (served) page.rax.store(static_cast<uint64_t>(result), std::memory_order_relaxed);
-    page.state.store(served ? CallPage::kDone : CallPage::kPunt, std::memory_order_release);
-    Count(served ? stats_->exitless_calls : stats_->exitless_punts);
-    if (served) not_served_in_a_row_.store(0, std::memory_order_relaxed);
+    if (gate.service()->Serve(request, &result)) {
+      page.rax.store(static_cast<uint64_t>(result), std::memory_order_relaxed);
+      page.state.store(CallPage::kDone, std::memory_order_release);
+      Count(stats_->exitless_calls);
+      ++window->served;
+      not_served_in_a_row_.store(0, std::memory_order_relaxed);
+    } else {
+      gate.SetPunted();
+      page.state.store(CallPage::kPunt, std::memory_order_release);
+      Count(stats_->exitless_punts);
+      ++window->punted;
+    }
   }
   gate.Leave();
-  return served;
 }
 
 }  // namespace ringfence::kvm

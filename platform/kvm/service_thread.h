@@ -46,7 +46,7 @@ class ServiceThread {
   };
   // Counts one and wakes the thread when it is time to; cheap otherwise.
   void OnExitedCall(Burst* burst);
-  // A call was posted and came out as an exit all the same. Too many in a row: guests stop posting.
+  // A call was posted and withdrawn. Too many in a row: guests stop posting.
   void OnNotServed();
 
  private:
@@ -55,7 +55,7 @@ class ServiceThread {
   void Poll();
   // One look at every gate, added to the window.
   void Sweep(ExitlessPolicy::Window* window);
-  bool TryServe(CallGate& gate);
+  void TryServe(CallGate& gate, ExitlessPolicy::Window* window);
   // Tells guests that run at the moment not to wait for this thread.
   void StopPosting();
 

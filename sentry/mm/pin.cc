@@ -18,20 +18,18 @@ class PinnedPages final : public MemoryManager::Pinned {
   size_t bytes() const override { return bytes_; }
   size_t pages() const { return pages_; }
 
-  // Takes a reference on `frame`.
-  void Add(Frame frame, size_t offset, size_t n) {
-    const FrameRun one{frame, 1};
-    memory_->Ref(one);
-    std::byte* host = memory_->HostAddress(frame) + offset;
-    if (!runs_.empty() && runs_.back().end() == frame) {
-      ++runs_.back().count;
+  // Takes a reference on each frame; the bytes begin `offset` into the first.
+  void Add(FrameRun run, size_t offset, size_t n) {
+    memory_->Ref(run);
+    if (!runs_.empty() && runs_.back().end() == run.first) {
+      runs_.back().count += run.count;
       iovecs_.back().iov_len += n;
     } else {
-      runs_.push_back(one);
-      iovecs_.push_back({host, n});
+      runs_.push_back(run);
+      iovecs_.push_back({memory_->HostAddress(run.first) + offset, n});
     }
     bytes_ += n;
-    ++pages_;
+    pages_ += run.count;
   }
 
  private:
@@ -48,16 +46,22 @@ Result<std::unique_ptr<MemoryManager::Pinned>> MemoryManagerImpl::Pin(VirtAddr a
                                                                       Access access) {
   if (n == 0 || addr.value() + n < addr.value()) return Errno::kFAULT;
   auto pinned = std::make_unique<PinnedPages>(memory_);
+  // Adds what follows and is there, up to the first page that is not.
   const auto add_present = [&]() ABSL_LOCKS_EXCLUDED(mutex_) {
+    const VirtAddr first(addr.value() + pinned->bytes());
+    const uint64_t most = (kMaxPinnedPages - pinned->pages()) * kPageSize;
+    const uint64_t end = std::min(addr.value() + n, platform::kUserEnd.value());
+    const VirtRange range{first.page_down(), VirtAddr(std::min(first.page_down().value() + most,
+                                                               PageDown(end + kPageMask)))};
+    if (first >= platform::kUserEnd) return;
     absl::ReaderMutexLock lock(&mutex_);
-    while (pinned->bytes() < n && pinned->pages() < kMaxPinnedPages) {
+    space_->Visit(range, [&](VirtAddr va, FrameRun run, const platform::Leaf& leaf) {
       const VirtAddr at(addr.value() + pinned->bytes());
-      if (at >= platform::kUserEnd) return;
-      const auto leaf = space_->Lookup(at);
-      if (!leaf || !(access == Access::kWrite ? leaf->prot.write : leaf->prot.read)) return;
-      const size_t part = std::min<size_t>(n - pinned->bytes(), kPageSize - at.page_offset());
-      pinned->Add(leaf->frame, at.page_offset(), part);
-    }
+      if (va != at.page_down()) return;  // after a hole
+      if (!(access == Access::kWrite ? leaf.prot.write : leaf.prot.read)) return;
+      const size_t there = run.count * kPageSize - at.page_offset();
+      pinned->Add(run, at.page_offset(), std::min<size_t>(n - pinned->bytes(), there));
+    });
   };
   while (true) {
     add_present();
