@@ -196,6 +196,4 @@ Result<int64_t> SysMlockall(SyscallContext& ctx) {
 
 Result<int64_t> SysMunlockall(SyscallContext&) { return int64_t{0}; }
 
-// Guest threads are threads of this process, in the guest or not, so the host's barrier over the
-// process's threads covers them.
 }  // namespace ringfence::sentry

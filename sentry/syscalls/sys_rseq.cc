@@ -29,6 +29,8 @@ void RestartSections(ThreadGroup& group, int64_t cpu) {
   }
 }
 
+// Guest threads are threads of this process, in the guest or not, so the host's barrier covers
+// them.
 Result<int64_t> HostBarrier() {
   if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) != 0) return LastHostErrno();
   return int64_t{0};
