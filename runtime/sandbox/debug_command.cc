@@ -4,8 +4,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -18,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "platform/base/unique_fd.h"
+#include "runtime/sandbox/debug_socket.h"
 #include "runtime/sandbox/places.h"
 #include "runtime/sandbox/report.h"
 #include "runtime/sandbox/supervisor.h"
@@ -29,25 +28,9 @@ constexpr std::string_view kSuffix = ".sock";
 constexpr size_t kMaxAnswer = 8 << 20;
 constexpr int kPatienceMs = 10000;
 
-// Unavailable: nobody listens there any more. DeadlineExceeded: so many ask already that connect(2)
-// would wait, for ever if the CLI is stopped.
-absl::StatusOr<UniqueFd> Connect(const std::string& path) {
-  sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof(address.sun_path)) return absl::InvalidArgumentError(path);
-  path.copy(address.sun_path, path.size());
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, "socket");
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    if (errno == EAGAIN) return absl::DeadlineExceededError(path);
-    return errno == ECONNREFUSED || errno == ENOENT ? absl::UnavailableError(path)
-                                                    : absl::ErrnoToStatus(errno, path);
-  }
-  return fd;
-}
-
 // DeadlineExceeded: the sandbox does not answer.
 absl::StatusOr<std::string> Ask(const std::string& path, char request) {
-  const absl::StatusOr<UniqueFd> fd = Connect(path);
+  const absl::StatusOr<UniqueFd> fd = ConnectTo(path);
   if (!fd.ok()) return fd.status();
   if (send(fd->get(), &request, 1, MSG_NOSIGNAL) != 1) return absl::UnavailableError(path);
   std::string answer;
@@ -93,7 +76,7 @@ int List(const std::string& directory) {
     if (title.ok()) {
       absl::StrAppend(&text, id, "\t", *title);
     } else if (absl::IsUnavailable(title.status())) {
-      unlink(path.c_str());  // left by a CLI that was killed
+      RemoveIfDead(path);  // left by a CLI that was killed
     } else {
       absl::StrAppend(&text, id, "\t(does not answer)\n");
     }

@@ -1,13 +1,14 @@
 #include "runtime/sandbox/debug_server.h"
 
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/sandbox/debug_socket.h"
 #include "runtime/sandbox/places.h"
 
 namespace ringfence::runtime {
@@ -32,21 +33,10 @@ absl::Status DebugServer::Listen(const std::string& directory, const std::string
   absl::Status made = MakeRunDirectory(directory);
   if (!made.ok()) return made;
   const std::string path = absl::StrCat(directory, "/", id, ".sock");
-  sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError("the run directory's name is too long: " + directory);
-  }
-  path.copy(address.sun_path, path.size());
-  UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!fd.valid()) return absl::ErrnoToStatus(errno, "socket");
-  // A process that had our number before us may have left one.
-  unlink(path.c_str());
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      listen(fd.get(), 8) != 0) {
-    return absl::ErrnoToStatus(errno, path);
-  }
+  absl::StatusOr<UniqueFd> listener = ListenAt(path);
+  if (!listener.ok()) return listener.status();
   path_ = path;
-  listener_ = std::move(fd);
+  listener_ = *std::move(listener);
   return absl::OkStatus();
 }
 
