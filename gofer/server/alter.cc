@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -68,6 +69,41 @@ Result<UniqueFd> CreateFile(int dir, const std::string& name, const NewObject& o
   return UniqueFd(static_cast<int>(fd));
 }
 
+// May the entry be what MakeEntry has just made of `object`? Linux does not say what that was
+// (mkdirat and mknodat give no descriptor), and a process of the host may have put something else
+// in its place. Whatever else has the same type and target passes, if it is put there before this
+// first look: it gets the owner and mode of `object`.
+bool LooksMade(int dir, const std::string& name, const NewObject& object, const Attributes& entry) {
+  if ((entry.mode & S_IFMT) != (object.mode & S_IFMT)) return false;
+  if (S_ISLNK(entry.mode)) return LinkTarget(dir, name) == object.target;
+  return !S_ISCHR(entry.mode) || entry.rdev == object.rdev;
+}
+
+std::string RandomName() {
+  uint64_t number = 0;
+  (void)!getrandom(&number, sizeof(number), 0);  // NOREPLACE notices a name that is taken
+  return ".ringfence-" + std::to_string(number);
+}
+
+// Takes away what was just made, if its name still leads to it. There is no unlink(2) of a
+// descriptor: so it is moved to a name nobody knows and looked at there, and goes back if it is
+// something else (it stays there if its own name has been taken meanwhile). Where RENAME_NOREPLACE
+// is not supported nothing is removed.
+void Unmake(int dir, const std::string& name, const Identity& made) {
+  const auto leads_to_it = [&](const std::string& entry) {
+    const Result<Attributes> attr = StatEntry(dir, entry);
+    return attr.ok() && Identity::Of(*attr) == made;
+  };
+  const std::string aside = RandomName();
+  if (!leads_to_it(name) || !MoveName(dir, name, dir, aside, RENAME_NOREPLACE).ok()) return;
+  if (leads_to_it(aside)) {
+    const bool directory = made.type == S_IFDIR;
+    (void)RemoveName(dir, aside, directory ? Client::Victim::kDirectory : Client::Victim::kFile);
+  } else {
+    (void)MoveName(dir, aside, dir, name, RENAME_NOREPLACE);
+  }
+}
+
 Result<timespec> ToHost(const std::optional<AttributeChange::When>& when) {
   if (!when) return timespec{.tv_sec = 0, .tv_nsec = UTIME_OMIT};
   if (when->now) return timespec{.tv_sec = 0, .tv_nsec = UTIME_NOW};
@@ -114,32 +150,33 @@ Result<void> CheckNewObject(const NewObject& object) {
 Result<NewFile> MakeFile(const Reopener& reopener, int dir, const std::string& name,
                          const NewObject& object, uint32_t open_flags) {
   NewFile made = {.fd = TRY(CreateFile(dir, name, object, open_flags)), .step = {}};
+  made.step.attr = TRY(StatPath(made.fd.get()));
+  const Identity identity = Identity::Of(made.step.attr);
   const auto finish = [&]() -> Result<void> {
     made.step.fd = TRY(reopener.Open(made.fd.get(), O_PATH));
-    made.step.attr = TRY(StatPath(made.step.fd.get()));
     return Settle(reopener, made.step.fd.get(), object, &made.step.attr);
   };
   const Result<void> finished = finish();
   if (finished.ok()) return made;
-  if (!name.empty()) (void)RemoveName(dir, name, Client::Victim::kFile);
+  if (!name.empty()) Unmake(dir, name, identity);
   return finished.error();
 }
 
 Result<PathStep> MakeOther(const Reopener& reopener, int dir, const std::string& name,
                            const NewObject& object) {
   TRY(MakeEntry(dir, name, object));
-  PathStep made;
+  Result<UniqueFd> fd = OpenPath(dir, name);
+  const Result<Attributes> attr = fd.ok() ? StatPath(fd->get()) : StatEntry(dir, name);
+  // Somebody on the host was faster with the same name: that is not ours to remove.
+  if (!attr.ok() || !LooksMade(dir, name, object, *attr)) return Errno::kSTALE;
+  PathStep made = {.fd = {}, .attr = *attr};
   const auto finish = [&]() -> Result<void> {
-    made.fd = TRY(OpenPath(dir, name));
-    made.attr = TRY(StatPath(made.fd.get()));
-    // Somebody on the host was faster with the same name.
-    if ((made.attr.mode & S_IFMT) != (object.mode & S_IFMT)) return Errno::kSTALE;
+    made.fd = TRY(std::move(fd));
     return Settle(reopener, made.fd.get(), object, &made.attr);
   };
   const Result<void> finished = finish();
   if (finished.ok()) return made;
-  const bool directory = S_ISDIR(object.mode);
-  (void)RemoveName(dir, name, directory ? Client::Victim::kDirectory : Client::Victim::kFile);
+  Unmake(dir, name, Identity::Of(*attr));
   return finished.error();
 }
 

@@ -104,6 +104,10 @@ Result<FsAttributes> StatFileSystem(int path_fd) {
   return out;
 }
 
+Identity Identity::Of(const Attributes& attr) {
+  return {.dev = attr.dev, .ino = attr.ino, .type = attr.mode & S_IFMT, .birth = attr.btime};
+}
+
 Result<std::string> ReadLinkAt(int path_fd) {
   char target[PATH_MAX];
   const ssize_t size = readlinkat(path_fd, "", target, sizeof(target));

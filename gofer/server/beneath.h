@@ -6,6 +6,7 @@
 #ifndef RINGFENCE_GOFER_SERVER_BENEATH_H_
 #define RINGFENCE_GOFER_SERVER_BENEATH_H_
 
+#include <cstdint>
 #include <string>
 
 #include "gofer/client/client.h"
@@ -30,6 +31,19 @@ Result<PathStep> StepDown(int dir, uint64_t device, const std::string& name);
 Result<Attributes> StatPath(int path_fd);
 Result<Attributes> StatEntry(int dir, const std::string& name);
 Result<FsAttributes> StatFileSystem(int path_fd);
+
+// What a name or a node must still lead to to be the same object.
+struct Identity {
+  uint64_t dev = 0, ino = 0;
+  uint32_t type = 0;  // S_IFMT of the mode
+  Time birth;
+
+  static Identity Of(const Attributes& attr);
+  friend bool operator==(const Identity& a, const Identity& b) {
+    return a.dev == b.dev && a.ino == b.ino && a.type == b.type && a.birth.sec == b.birth.sec &&
+           a.birth.nsec == b.birth.nsec;
+  }
+};
 
 // The target of the symlink `path_fd`; EINVAL for anything else.
 Result<std::string> ReadLinkAt(int path_fd);

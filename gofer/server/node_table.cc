@@ -9,10 +9,6 @@
 
 namespace ringfence::gofer {
 
-Identity Identity::Of(const Attributes& attr) {
-  return {.dev = attr.dev, .ino = attr.ino, .type = attr.mode & S_IFMT, .birth = attr.btime};
-}
-
 TreeNode::TreeNode(NodeTable* table, Place place, uint32_t tree, Identity identity,
                    bool on_kernel_fs)
     : table_(table),

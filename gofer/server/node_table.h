@@ -23,6 +23,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "gofer/client/client.h"
+#include "gofer/server/beneath.h"
 #include "platform/base/result.h"
 #include "platform/base/unique_fd.h"
 
@@ -31,19 +32,6 @@ namespace ringfence::gofer {
 struct NodeTableLimits {
   size_t nodes = 512 * 1024;
   size_t descriptors = 512;
-};
-
-// What a node must still be to be the same object.
-struct Identity {
-  uint64_t dev = 0, ino = 0;
-  uint32_t type = 0;  // S_IFMT of the mode
-  Time birth;
-
-  static Identity Of(const Attributes& attr);
-  friend bool operator==(const Identity& a, const Identity& b) {
-    return a.dev == b.dev && a.ino == b.ino && a.type == b.type && a.birth.sec == b.birth.sec &&
-           a.birth.nsec == b.birth.nsec;
-  }
 };
 
 class NodeTable;
