@@ -2,6 +2,8 @@
 //
 //   mapped_file look FILE   for each line of standard input: how many pages can be read, how many
 //                           give SIGBUS, and what system calls say that are given such a page
+//   mapped_file store FILE  for each line of standard input: a byte into each page of the shared
+//                           mapping, and how many pages took it
 //   mapped_file die FILE    reads all pages at each line, without a handler
 //   mapped_file loop FILE   reads all pages again and again until standard input ends
 #include <errno.h>
@@ -33,6 +35,24 @@ static void OnBus(int signal, siginfo_t* info, void* context) {
 static int Touch(const char* page) {
   if (sigsetjmp(after, 1) != 0) return -1;
   return *(const volatile unsigned char*)page;
+}
+
+static int Store(char* page, char value) {
+  if (sigsetjmp(after, 1) != 0) return -1;
+  *(volatile char*)page = value;
+  return 0;
+}
+
+static void StoreAll(char* base, size_t pages, char value) {
+  size_t good = 0, odd = 0;
+  for (size_t i = 0; i < pages; ++i) {
+    if (Store(base + i * kPage, value) == 0) {
+      ++good;
+    } else {
+      odd += last_code != BUS_ADRERR || last_address != base + i * kPage;
+    }
+  }
+  printf("stored %zu odd %zu\n", good, odd);
 }
 
 static void Look(const char* base, size_t pages) {
@@ -67,11 +87,13 @@ static size_t ReadAll(const char* base, size_t pages) {
 
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
-  const int fd = open(argv[2], O_RDONLY);
+  const int stores = strcmp(argv[1], "store") == 0;
+  const int fd = open(argv[2], stores ? O_RDWR : O_RDONLY);
   struct stat s;
   if (fd < 0 || fstat(fd, &s) != 0) return 2;
   const size_t pages = (size_t)s.st_size / kPage;
-  const char* base = mmap(NULL, pages * kPage, PROT_READ, MAP_SHARED, fd, 0);
+  const int prot = stores ? PROT_READ | PROT_WRITE : PROT_READ;
+  char* base = mmap(NULL, pages * kPage, prot, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) return 2;
   close(fd);
   struct sigaction action;
@@ -93,6 +115,8 @@ int main(int argc, char** argv) {
   while (fgets(line, sizeof(line), stdin) != NULL) {
     if (strcmp(argv[1], "die") == 0) {
       printf("read %zu\n", ReadAll(base, pages));
+    } else if (stores) {
+      StoreAll(base, pages, line[0]);
     } else {
       Look(base, pages);
     }
