@@ -1,5 +1,6 @@
 // What a service thread answers itself and what it hands back to the task's own thread.
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <catch2/catch.hpp>
@@ -124,6 +125,38 @@ TEST_CASE("what is wrong with a call is said without an exit, whatever its size"
     CHECK(caller.Offer(MapAt(kSpot + 1, kTooMuch)) == wrong);
     CHECK(caller.Offer({SYS_munmap, {kSpot + 1, kTooMuch}}) == wrong);
     CHECK(caller.Offer({SYS_mprotect, {kSpot + 1, kTooMuch, PROT_READ}}) == wrong);
+  });
+}
+
+TEST_CASE("limits of the caller are asked and set by the service thread") {
+  AsCaller([](Caller& caller, Task& task) {
+    const RLimit wanted{.cur = 100, .max = 200};
+    RLimit found;
+    CHECK(task.mm().CopyOut(VirtAddr(kGuestData), &wanted, sizeof(wanted)).ok());
+    CHECK(caller.Offer({SYS_setrlimit, {RLIMIT_NOFILE, kGuestData}}) == 0);
+    const uint64_t old = kGuestData + sizeof(wanted);
+    CHECK(caller.Offer({SYS_prlimit64, {0, RLIMIT_NOFILE, 0, old}}) == 0);
+    CHECK(task.mm().CopyIn(&found, VirtAddr(old), sizeof(found)).ok());
+    CHECK((found.cur == 100 && found.max == 200));
+    CHECK(caller.Offer({SYS_prlimit64, {0, RLIMIT_FSIZE, kGuestData, old}}) == 0);
+    CHECK(task.group().GetLimit(Resource::kFsize).cur == 100);
+    CHECK(task.group().file_size_limit.load() == 100);
+    CHECK(caller.Offer({SYS_prlimit64, {0, kNumResources, 0, old}}) ==
+          -static_cast<int64_t>(Errno::kINVAL));
+  });
+}
+
+TEST_CASE("limits of processes that may end, and the one that has a timer, are the task's") {
+  AsCaller([](Caller& caller, Task& task) {
+    const auto self = static_cast<uint64_t>(task.tgid());
+    const RLimit wanted{.cur = 100, .max = 200};
+    CHECK(task.mm().CopyOut(VirtAddr(kGuestData), &wanted, sizeof(wanted)).ok());
+    CHECK_FALSE(caller.Offer({SYS_prlimit64, {self, RLIMIT_FSIZE, kGuestData, 0}}).has_value());
+    CHECK_FALSE(caller.Offer({SYS_prlimit64, {0, RLIMIT_CPU, kGuestData, 0}}).has_value());
+    CHECK_FALSE(caller.Offer({SYS_setrlimit, {RLIMIT_CPU, kGuestData}}).has_value());
+    CHECK(task.group().GetLimit(Resource::kCpu).cur == kRlimInfinity);
+    CHECK(caller.Make({SYS_prlimit64, {self, RLIMIT_CPU, kGuestData, 0}}) == 0);
+    CHECK(task.group().GetLimit(Resource::kCpu).cur == 100);
   });
 }
 

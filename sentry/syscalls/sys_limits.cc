@@ -1,6 +1,4 @@
 // getrlimit(2), setrlimit(2), prlimit64(2).
-#include <algorithm>
-
 #include "sentry/syscalls/handlers.h"
 
 namespace ringfence::sentry {
@@ -13,25 +11,13 @@ Result<Resource> DecodeResource(uint32_t number) {
   return static_cast<Resource>(number);
 }
 
-// Limits that others enforce have to be told.
-void Propagate(MemoryManager& mm, const ThreadGroup& group) {
-  MemoryManager::Limits limits;
-  limits.address_space = group.GetLimit(Resource::kAs).cur;
-  limits.data = group.GetLimit(Resource::kData).cur;
-  limits.stack = group.GetLimit(Resource::kStack).cur;
-  mm.SetLimits(limits);
-}
-
 Result<RLimit> SetLimitOf(SyscallContext& ctx, ThreadGroup& target, Resource resource,
                           const RLimit& limit) {
   if (limit.cur > limit.max) return Errno::kINVAL;
   if (resource == Resource::kNofile && limit.max > kMaxFiles) return Errno::kPERM;
-  const RLimit old = TRY(target.SetLimit(*ctx.call().creds, resource, limit));
-  if (resource == Resource::kCpu) target.timers().WatchCpuLimit(limit.cur, limit.max);
-  const TaskRef leader = target.leader();
-  const MemoryManagerRef mm = leader == nullptr ? nullptr : leader->mm_ref();
-  if (mm != nullptr) Propagate(*mm, target);
-  return old;
+  // A timer that is taken away is waited for.
+  if (resource == Resource::kCpu) TRY(ctx.RequireBlocking());
+  return target.SetLimit(*ctx.call().creds, resource, limit);
 }
 
 }  // namespace
@@ -54,6 +40,8 @@ Result<int64_t> SysPrlimit64(SyscallContext& ctx) {
   if (ctx.Arg(2) != 0) limit = TRY(ctx.In<RLimit>(2).Load(ctx.mm()));
   ThreadGroupRef target = ctx.task().group_ref();
   if (ctx.Int(0) != 0) {
+    // Another process may end meanwhile, and its memory with the reference to it that is held here.
+    TRY(ctx.RequireBlocking());
     const TaskRef task = ctx.kernel().FindTask(ctx.Int(0));
     if (task == nullptr) return Errno::kSRCH;
     target = task->group_ref();
