@@ -14,9 +14,9 @@ using platform::Leaf;
 // cost of an exit is shared.
 constexpr uint64_t kAnonymousWindow = 16 * kPageSize;
 // The same where memory is used from one end to the other: a heap that grows.
-constexpr uint64_t kGrowingWindow = 64 * kPageSize;
+constexpr uint64_t kGrowingWindow = 256 * kPageSize;
 // The same for private copies of a file's pages.
-constexpr uint64_t kCopyWindow = 16 * kPageSize;
+constexpr uint64_t kCopyWindow = 64 * kPageSize;
 
 bool Allows(const Vma& vma, Access access) {
   switch (access) {

@@ -10,16 +10,28 @@ namespace {
 
 constexpr int kCapSysPtrace = 19;
 
-// Keeps the file alive that the process is named by.
+// Keeps what the process is named by alive.
 struct ProcessArg {
   FileRef file;
+  ThreadGroupRef found;
   ThreadGroup* process = nullptr;
 };
 
 Result<ProcessArg> LoadProcess(SyscallContext& ctx, int arg) {
-  ProcessArg loaded{TRY(ctx.FileArg(arg)), nullptr};
+  ProcessArg loaded{TRY(ctx.FileArg(arg)), nullptr, nullptr};
   if (loaded.file->AsProcess() == nullptr) return Errno::kBADF;
   loaded.process = loaded.file->AsProcess()->process().get();
+  return loaded;
+}
+
+// A descriptor of /proc/PID will do as well.
+Result<ProcessArg> LoadSignalTarget(SyscallContext& ctx, int arg) {
+  ProcessArg loaded{TRY(ctx.FileArg(arg)), nullptr, nullptr};
+  const int32_t pid = loaded.file->inode() == nullptr ? 0 : loaded.file->inode()->ProcessId();
+  if (pid == 0) return LoadProcess(ctx, arg);
+  loaded.found = ctx.kernel().FindThreadGroup(pid);
+  if (loaded.found == nullptr) return Errno::kSRCH;
+  loaded.process = loaded.found.get();
   return loaded;
 }
 
@@ -51,7 +63,7 @@ Result<int64_t> SysPidfdOpen(SyscallContext& ctx) {
 
 Result<int64_t> SysPidfdSendSignal(SyscallContext& ctx) {
   if (ctx.Uint(3) != 0) return Errno::kINVAL;
-  const ProcessArg arg = TRY(LoadProcess(ctx, 0));
+  const ProcessArg arg = TRY(LoadSignalTarget(ctx, 0));
   const SigNo sig = ctx.Sig(1);
   SigInfo info = SigInfo::User(sig, kSiUser, ctx.task().tgid(), ctx.call().creds->ruid);
   if (ctx.Arg(2) != 0) {

@@ -25,6 +25,12 @@ Result<TaskRef> FindTarget(SyscallContext& ctx, int32_t pid) {
   return task;
 }
 
+// sched_getaffinity(2) and sched_setaffinity(2) look for a task of any number.
+Result<TaskRef> FindAffinityTarget(SyscallContext& ctx, int32_t pid) {
+  if (pid < 0) return Errno::kSRCH;
+  return FindTarget(ctx, pid);
+}
+
 bool IsFairPolicy(int policy) {
   return policy == SCHED_OTHER || policy == kBatch || policy == kIdle;
 }
@@ -91,7 +97,7 @@ Result<int64_t> SysSchedYield(SyscallContext&) {
 Result<int64_t> SysSchedGetaffinity(SyscallContext& ctx) {
   const uint32_t length = ctx.Uint(1), cpus = ctx.services().cpus;
   if (uint64_t{length} * 8 < cpus || length % 8 != 0) return Errno::kINVAL;
-  std::vector<uint8_t> mask = TRY(FindTarget(ctx, ctx.Int(0)))->settings().affinity;
+  std::vector<uint8_t> mask = TRY(FindAffinityTarget(ctx, ctx.Int(0)))->settings().affinity;
   if (mask.empty()) mask = AllCpus(cpus);
   const size_t n = std::min<size_t>(length, mask.size());
   TRY(ctx.mm().CopyOut(ctx.Addr(2), mask.data(), n));
@@ -102,7 +108,7 @@ Result<int64_t> SysSchedSetaffinity(SyscallContext& ctx) {
   std::vector<uint8_t> mask = AllCpus(ctx.services().cpus);
   std::vector<uint8_t> wanted(mask.size());
   TRY(ctx.mm().CopyIn(wanted.data(), ctx.Addr(2), std::min<size_t>(ctx.Uint(1), mask.size())));
-  const TaskRef target = TRY(FindTarget(ctx, ctx.Int(0)));
+  const TaskRef target = TRY(FindAffinityTarget(ctx, ctx.Int(0)));
   if (!MaySchedule(ctx, *target)) return Errno::kPERM;
   bool any = false;
   for (size_t i = 0; i < mask.size(); ++i) any |= (mask[i] &= wanted[i]) != 0;

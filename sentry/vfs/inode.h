@@ -112,6 +112,9 @@ class Inode : public std::enable_shared_from_this<Inode> {
   // Magic links (/proc/PID/fd/N, exe, cwd): the dentry they lead to instead of a path.
   virtual Result<std::optional<DentryRef>> MagicLink(const CallContext& ctx);
 
+  // The process that a directory of /proc stands for, 0 otherwise: pidfd_send_signal(2) takes it.
+  virtual int32_t ProcessId() const { return 0; }
+
   // --- extended attributes; default EOPNOTSUPP ---
   virtual Result<std::string> GetXattr(const CallContext& ctx, std::string_view name);
   virtual Result<void> SetXattr(const CallContext& ctx, std::string_view name,

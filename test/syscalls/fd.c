@@ -562,3 +562,10 @@ TEST(read_size_is_bounded) {
   EXPECT(fsync(Digits("file")) == 0);
   EXPECT_ERRNO(fsync(null), EINVAL);
 }
+
+TEST(fcntl_notify_of_nothing) {
+  const int directory = (int)OK(open(".", O_RDONLY | O_DIRECTORY));
+  EXPECT_EQ(fcntl(directory, F_NOTIFY, DN_MULTISHOT), 0);
+  EXPECT_EQ(fcntl(directory, F_NOTIFY, 0), 0);
+  EXPECT_ERRNO(fcntl(999, F_NOTIFY, 0), EBADF);
+}

@@ -223,6 +223,26 @@ TEST(pidfd_signals) {
   EXPECT_KILLED(child, SIGTERM);
 }
 
+TEST(pidfd_of_a_directory_of_proc) {
+  const pid_t child = FORK();
+  if (child == 0) {
+    for (;;) pause();
+  }
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d", child);
+  const int fd = (int)OK(open(path, O_RDONLY | O_DIRECTORY));
+  OK(PidfdSignal(fd, 0, NULL, 0));
+  siginfo_t info = {0};
+  EXPECT_ERRNO(waitid(P_PIDFD, (id_t)fd, &info, WEXITED), EBADF);
+  snprintf(path, sizeof path, "/proc/%d/fd", child);
+  EXPECT_ERRNO(PidfdSignal((int)OK(open(path, O_RDONLY)), 0, NULL, 0), EBADF);
+  snprintf(path, sizeof path, "/proc/%d/task/%d", child, child);
+  EXPECT_ERRNO(PidfdSignal((int)OK(open(path, O_RDONLY)), 0, NULL, 0), EBADF);
+  OK(PidfdSignal(fd, SIGTERM, NULL, 0));
+  EXPECT_KILLED(child, SIGTERM);
+  EXPECT_ERRNO(PidfdSignal(fd, SIGTERM, NULL, 0), ESRCH);
+}
+
 TEST(pidfd_nonblocking_wait) {
   const pid_t child = FORK();
   if (child == 0) {

@@ -81,6 +81,13 @@ TEST(nice_of_a_user) {
   EXPECT_ERRNO(Nice(PRIO_PROCESS, -5), ESRCH);
 }
 
+TEST(affinity_of_a_negative_number) {
+  cpu_set_t all;
+  OK(sched_getaffinity(0, sizeof all, &all));
+  EXPECT_ERRNO(sched_getaffinity(-1, sizeof all, &all), ESRCH);
+  EXPECT_ERRNO(sched_setaffinity(-1, sizeof all, &all), ESRCH);
+}
+
 TEST(what_other_users_may_not) {
   const pid_t parent = getpid();
   IN_CHILD({

@@ -41,6 +41,7 @@ class ProcessDirectory final : public ProcTableDirectory {
  public:
   ProcessDirectory(const ProcPlace& place, bool thread)
       : ProcTableDirectory(place, &ProcProcessRows()), thread_(thread) {}
+  int32_t ProcessId() const override { return thread_ ? 0 : place().tid; }
 
   Result<std::vector<Name>> Names(const CallContext& ctx, int64_t position) override {
     std::vector<Name> names = TRY(ProcTableDirectory::Names(ctx, position));
