@@ -73,7 +73,11 @@ class KernelSandbox final : public Sandbox {
                      .memory_bytes = config.memory_bytes,
                      .log = config.log,
                      .root = config.root,
-                     .volumes = config.volumes}) {}
+                     .volumes = config.volumes,
+                     .caller_ends = [this](const CallContext& ctx) {
+                       const TaskRef task = kernel_.FindTask(ctx.tid);
+                       return task != nullptr && task->MustExit();
+                     }}) {}
 
   absl::Status Start(BootConfig config) {
     RegisterMemoryDevices(devices_, &config.platform->memory());

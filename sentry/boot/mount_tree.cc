@@ -103,8 +103,10 @@ absl::StatusOr<std::shared_ptr<MountNamespace>> MountTree::MakeRoot(
   if (options_.root.kind == RootLayers::Upper::kNone) {
     return MountNamespace::Create(*root, "root", MS_RDONLY);
   }
-  OverlayFs::Options overlay{
-      .lower = *root, .upper = options_.root.upper, .new_upper = options_.root.upper_is_new};
+  OverlayFs::Options overlay{.lower = *root,
+                             .upper = options_.root.upper,
+                             .new_upper = options_.root.upper_is_new,
+                             .caller_ends = options_.caller_ends};
   if (options_.root.kind == RootLayers::Upper::kMemory) {
     Tmpfs::Options memory = TmpfsDefaults();
     memory.device_id = (*root)->device_id();

@@ -41,6 +41,7 @@ class MountTree {
     std::function<void(std::string_view)> log;
     RootLayers root = {};
     std::vector<Volume> volumes{};  // in the order in which they are mounted
+    std::function<bool(const CallContext&)> caller_ends{};  // OverlayFs::Options
   };
   explicit MountTree(Options options) : options_(std::move(options)) {}
 

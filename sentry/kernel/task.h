@@ -243,6 +243,9 @@ class Task final : public platform::SyscallService,
     return !in_guest_.load() || !rseq_event_.load() || cpu_number_.load() < 0;
   }
 
+  // A fatal signal has come, or the end of the group: a call that takes long is given up. Any thread.
+  bool MustExit() const { return (work_.load() & kWorkExit) != 0; }
+
   // --- Settings; any thread ---
   Settings settings() const;
   void SetSettings(Settings settings);
@@ -281,7 +284,6 @@ class Task final : public platform::SyscallService,
   // Sets bits and makes the task notice, wherever it is.
   void AddWork(uint32_t bits) ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
   void ClearWork(uint32_t bits) { work_.fetch_and(~bits); }
-  bool MustExit() const { return (work_.load() & kWorkExit) != 0; }
 
   // One writer at a time.
   static void CountMove(std::atomic<uint64_t>* calls, std::atomic<uint64_t>* bytes, uint64_t n) {

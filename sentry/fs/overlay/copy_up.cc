@@ -19,43 +19,57 @@ Result<void> CheckRoom(const CallContext& own, uint64_t bytes, FileSystem& upper
   return Ok();
 }
 
-Result<void> CopyRange(const CallContext& own, File& from, File& to, uint64_t start, uint64_t end,
-                       absl::Span<std::byte> buffer) {
-  while (start < end) {
-    const auto at = static_cast<int64_t>(start);
-    UserIo in(buffer.subspan(0, std::min<uint64_t>(buffer.size(), end - start)));
-    const size_t n = TRY(from.Read(own, in, &at));
-    if (n == 0) break;  // the host made it shorter
-    for (size_t done = 0; done < n;) {
-      const int64_t place = at + static_cast<int64_t>(done);
-      UserIo out(buffer.subspan(done, n - done));
-      const size_t written = TRY(to.Write(own, out, &place));
-      if (written == 0) return Errno::kIO;
-      done += written;
-    }
-    start += n;
-  }
-  return Ok();
-}
+class DataCopy {
+ public:
+  DataCopy(const CallContext& own, File& from, File& to, absl::FunctionRef<bool()> give_up)
+      : own_(own), from_(from), to_(to), give_up_(give_up) {}
 
-// Holes stay holes where the lower file system tells of them.
-Result<void> CopyData(const CallContext& own, File& from, File& to, uint64_t size) {
-  std::vector<std::byte> buffer(std::min<uint64_t>(size, kCopyBytes));
-  for (uint64_t position = 0; position < size;) {
-    uint64_t start = position, end = size;
-    const Result<int64_t> data = from.Seek(own, static_cast<int64_t>(position), SEEK_DATA);
-    if (data.ok()) {
-      start = std::min(static_cast<uint64_t>(*data), size);
-      const Result<int64_t> hole = from.Seek(own, *data, SEEK_HOLE);
-      if (hole.ok()) end = std::min(static_cast<uint64_t>(*hole), size);
-    } else if (data.error() == Errno::kNXIO) {
-      break;  // nothing but a hole
+  // Holes stay holes where the lower file system tells of them.
+  Result<void> Copy(uint64_t size) {
+    buffer_.resize(std::min<uint64_t>(size, kCopyBytes));
+    for (uint64_t position = 0; position < size;) {
+      uint64_t start = position, end = size;
+      const Result<int64_t> data = from_.Seek(own_, static_cast<int64_t>(position), SEEK_DATA);
+      if (data.ok()) {
+        start = std::min(static_cast<uint64_t>(*data), size);
+        const Result<int64_t> hole = from_.Seek(own_, *data, SEEK_HOLE);
+        if (hole.ok()) end = std::min(static_cast<uint64_t>(*hole), size);
+      } else if (data.error() == Errno::kNXIO) {
+        break;  // nothing but a hole
+      }
+      TRY(CopyRange(start, end));
+      position = std::max(end, position + 1);
     }
-    TRY(CopyRange(own, from, to, start, end, absl::MakeSpan(buffer)));
-    position = std::max(end, position + 1);
+    return Ok();
   }
-  return Ok();
-}
+
+ private:
+  Result<void> CopyRange(uint64_t start, uint64_t end) {
+    while (start < end) {
+      if (give_up_()) return Errno::kINTR;
+      const auto at = static_cast<int64_t>(start);
+      const absl::Span<std::byte> buffer = absl::MakeSpan(buffer_);
+      UserIo in(buffer.subspan(0, std::min<uint64_t>(buffer.size(), end - start)));
+      const size_t n = TRY(from_.Read(own_, in, &at));
+      if (n == 0) break;  // the host made it shorter
+      for (size_t done = 0; done < n;) {
+        const int64_t place = at + static_cast<int64_t>(done);
+        UserIo out(buffer.subspan(done, n - done));
+        const size_t written = TRY(to_.Write(own_, out, &place));
+        if (written == 0) return Errno::kIO;
+        done += written;
+      }
+      start += n;
+    }
+    return Ok();
+  }
+
+  const CallContext& own_;
+  File& from_;
+  File& to_;
+  const absl::FunctionRef<bool()> give_up_;
+  std::vector<std::byte> buffer_;
+};
 
 Result<InodeRef> MakeSpecial(const CallContext& own, const CopySource& source, Inode& directory,
                              const std::string& name) {
@@ -95,7 +109,7 @@ Result<InodeRef> CopyRegular(const CallContext& own, const CopySource& source, I
   if (size != 0) {
     const FileRef from = TRY(source.lower->Open(own, O_RDONLY | O_NOATIME));
     const FileRef to = TRY(copy->Open(own, O_WRONLY));
-    TRY(CopyData(own, *from, *to, size));
+    TRY(DataCopy(own, *from, *to, source.give_up).Copy(size));
   }
   TRY(copy->SetAttr(own, resize));
   return copy;
@@ -153,7 +167,8 @@ Result<Inode*> OverlayInode::CopyUp(const CallContext& ctx, uint64_t data_limit)
 
 Result<void> OverlayInode::CopyUpThis(const CallContext& ctx, uint64_t data_limit) {
   const CallContext own = state_->Own(ctx);
-  const CopySource source{lower_.get(), TRY(lower_->GetAttr(own)), data_limit};
+  const auto give_up = [&] { return state_->caller_ends && state_->caller_ends(ctx); };
+  const CopySource source{lower_.get(), TRY(lower_->GetAttr(own)), data_limit, give_up};
   OverlayDirectory& parent = *place_.directory;
   // The directory of what was removed may be gone as well.
   Inode& above = parent.upper() != nullptr ? *parent.upper() : *state_->upper_root;

@@ -246,6 +246,29 @@ TEST_CASE("a copy that cannot fit is refused before anything is copied") {
   CHECK(t.Contents("/small").size() == (8 << 10) + 1);
 }
 
+TEST_CASE("a copy is given up when its caller is to end, and nothing is left of it") {
+  const std::string content(1'000'000, 'x');
+  OverlayTree t([&](TreeFixture& lower) {
+    lower.Mkdir("/dir");
+    lower.Create("/dir/large", content);
+  });
+  t.ctx.tid = 7;
+  int asked = 0;
+  t.caller_ends = [&](const CallContext& caller) {
+    CHECK(caller.tid == 7);
+    return ++asked == 3;
+  };
+  const uint64_t room = t.overlay->StatFs(t.ctx)->bfree;
+  CHECK(t.Append("/dir/large", "y") == Errno::kINTR);
+  CHECK(asked == 3);
+  CHECK(t.overlay->StatFs(t.ctx)->bfree == room);
+  CHECK(t.above.List("/dir").empty());
+  CHECK((t.Contents("/dir/large") == content));
+  CHECK(t.Append("/dir/large", "y") == Errno{});
+  CHECK((t.Contents("/dir/large") == content + "y"));
+  CHECK(t.LowerIsUnchanged());
+}
+
 TEST_CASE("a service thread copies nothing") {
   OverlayTree t(Fill);
   t.ctx.may_block = false;

@@ -44,6 +44,7 @@ struct OverlayState : std::enable_shared_from_this<OverlayState> {
   FileSystem* fs;
   uint64_t device_id;
   CredentialsRef creds;  // of the overlay itself
+  std::function<bool(const CallContext& ctx)> caller_ends;
 
   // For what the overlay does in the upper tree on its own behalf.
   CallContext Own(const CallContext& ctx) const;
@@ -100,7 +101,8 @@ class OverlayInode : public Inode {
   Inode* lower() const { return lower_.get(); }
   // Makes sure there is an upper object, with those of the directories above. Of a file's data only
   // `data_limit` bytes are copied, for somebody who is going to truncate it to that. May block.
-  // ENOSPC, before anything is copied, when the data cannot fit; ENOENT for what was removed.
+  // ENOSPC, before anything is copied, when the data cannot fit; ENOENT for what was removed; EINTR
+  // when the caller is to end (as on Linux, where no other signal stops a copy).
   Result<Inode*> CopyUp(const CallContext& ctx, uint64_t data_limit = ~uint64_t{0});
   // It has no name any more. With the change mutex of the directory.
   void SetRemoved() { removed_.store(true, std::memory_order_release); }
@@ -225,8 +227,9 @@ struct CopySource {
   Inode* lower;
   Attributes attr;
   uint64_t data_limit;
+  absl::FunctionRef<bool()> give_up;  // asked now and then while data is copied
 };
-// A new, unnamed copy of a regular file, with data, made in `directory`.
+// A new, unnamed copy of a regular file, with data, made in `directory`. EINTR: given up.
 Result<InodeRef> CopyRegular(const CallContext& own, const CopySource& source, Inode& directory,
                              FileSystem& upper);
 // Owner, mode, times and extended attributes of `source`; with `id`, also the origin.

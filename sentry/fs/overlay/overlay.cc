@@ -100,6 +100,7 @@ OverlayFs::OverlayFs(const Options& options, uint64_t device_id)
   state_->upper = options.upper;
   state_->fs = this;
   state_->device_id = device_id;
+  state_->caller_ends = options.caller_ends;
 }
 
 Result<std::shared_ptr<OverlayFs>> OverlayFs::Create(const Options& options) {

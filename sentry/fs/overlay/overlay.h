@@ -19,6 +19,7 @@
 #ifndef RINGFENCE_SENTRY_FS_OVERLAY_OVERLAY_H_
 #define RINGFENCE_SENTRY_FS_OVERLAY_OVERLAY_H_
 
+#include <functional>
 #include <memory>
 
 #include "sentry/vfs/inode.h"
@@ -38,6 +39,8 @@ class OverlayFs : public FileSystem {
     std::shared_ptr<FileSystem> upper;
     // The upper tree is new: its root takes over owner, mode and times of the lower root.
     bool new_upper = true;
+    // Is the caller to end, so that a copy is given up (EINTR)? Any thread; null: never.
+    std::function<bool(const CallContext& ctx)> caller_ends{};
   };
   // st_dev is that of the lower tree, and should be that of the upper one with numbers from
   // kUpperInode on: /proc/PID/maps, which asks the mapped file itself, then agrees with stat(2) but

@@ -84,13 +84,19 @@ class OverlayTree : public TreeFixture {
   }
   bool HasUpper(std::string_view path) { return above.Stat(path, false).ok(); }
 
+  std::function<bool(const CallContext&)> caller_ends;  // OverlayFs::Options
   TreeFixture below, above;
   std::vector<std::string> lower_before;
 
  private:
   void Mount(bool fresh) {
     Result<std::shared_ptr<OverlayFs>> made =
-        OverlayFs::Create({.lower = below.fs, .upper = above.fs, .new_upper = fresh});
+        OverlayFs::Create({.lower = below.fs,
+                           .upper = above.fs,
+                           .new_upper = fresh,
+                           .caller_ends = [this](const CallContext& caller) {
+                             return caller_ends && caller_ends(caller);
+                           }});
     overlay = *made;
     ns = MountNamespace::Create(overlay, "overlay");
     context = std::make_shared<FsContext>(ns->root(), ns->root(), 022);
