@@ -14,6 +14,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "gofer/client/grpc_client_stub.h"
 #include "gofer/wire/convert.h"
 #include "gofer/wire/fd_channel.h"
 #include "proto/gofer/gofer.grpc.pb.h"
@@ -57,13 +58,13 @@ Result<std::vector<DirectoryEntry>> EntriesFromWire(RepeatedEntries* in) {
   return entries;
 }
 
+using Stub = wire::Gofer::StubInterface;
+
 class GrpcClient final : public Client {
  public:
-  GrpcClient(std::shared_ptr<grpc::Channel> channel, UniqueFd fd_socket,
+  GrpcClient(std::unique_ptr<Stub> stub, UniqueFd fd_socket,
              std::function<void(std::string_view)> log)
-      : log_(std::move(log)),
-        stub_(wire::Gofer::NewStub(std::move(channel))),
-        donations_(std::move(fd_socket)) {}
+      : log_(std::move(log)), stub_(std::move(stub)), donations_(std::move(fd_socket)) {}
 
   Result<Node> Attach(uint32_t tree) override;
   Result<WalkResult> Walk(NodeId node, std::span<const std::string_view> components) override;
@@ -95,7 +96,7 @@ class GrpcClient final : public Client {
 
  private:
   template <typename Request, typename Reply>
-  using Method = grpc::Status (wire::Gofer::Stub::*)(grpc::ClientContext*, const Request&, Reply*);
+  using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Reply*);
 
   // One round trip; the reply's own error becomes the result's.
   template <typename Request, typename Reply>
@@ -115,7 +116,7 @@ class GrpcClient final : public Client {
   const std::function<void(std::string_view)> log_;
   std::atomic<bool> loss_reported_ = false;
   std::atomic<uint64_t> round_trips_ = 0;
-  const std::unique_ptr<wire::Gofer::Stub> stub_;
+  const std::unique_ptr<Stub> stub_;
   FdReceiver donations_;
   absl::Mutex mutex_;
   std::vector<NodeId> closed_ ABSL_GUARDED_BY(mutex_);
@@ -169,7 +170,7 @@ void GrpcClient::SendClosed() {
   }
   TakeClosed(kMaxCloseBatch, request.mutable_nodes());
   // A gofer that does not know them or is gone has none of them open: nothing is lost.
-  (void)RoundTrip(&wire::Gofer::Stub::Close, request);
+  (void)RoundTrip(&Stub::Close, request);
 }
 
 void GrpcClient::TakeClosed(size_t max, Ids* out) {
@@ -182,7 +183,7 @@ void GrpcClient::TakeClosed(size_t max, Ids* out) {
 Result<Node> GrpcClient::Attach(uint32_t tree) {
   wire::AttachRequest request;
   request.set_tree(tree);
-  return FromWire(TRY(Call(&wire::Gofer::Stub::Attach, request)).root());
+  return FromWire(TRY(Call(&Stub::Attach, request)).root());
 }
 
 Result<WalkResult> GrpcClient::Walk(NodeId node, std::span<const std::string_view> components) {
@@ -190,7 +191,7 @@ Result<WalkResult> GrpcClient::Walk(NodeId node, std::span<const std::string_vie
   wire::WalkRequest request;
   request.set_node(node);
   TRY(AddNames(components, request.mutable_components()));
-  const wire::WalkReply reply = TRY(Call(&wire::Gofer::Stub::Walk, request));
+  const wire::WalkReply reply = TRY(Call(&Stub::Walk, request));
   const auto walked = static_cast<size_t>(reply.nodes_size());
   WalkResult result = {.nodes = {}, .stopped = ErrnoFromWire(reply.stopped())};
   if (walked > components.size()) return Errno::kIO;
@@ -203,13 +204,13 @@ Result<WalkResult> GrpcClient::Walk(NodeId node, std::span<const std::string_vie
 Result<Attributes> GrpcClient::GetAttr(NodeId node) {
   wire::GetAttrRequest request;
   request.set_node(node);
-  return FromWire(TRY(Call(&wire::Gofer::Stub::GetAttr, request)).attr());
+  return FromWire(TRY(Call(&Stub::GetAttr, request)).attr());
 }
 
 Result<std::string> GrpcClient::ReadLink(NodeId node) {
   wire::ReadLinkRequest request;
   request.set_node(node);
-  wire::ReadLinkReply reply = TRY(Call(&wire::Gofer::Stub::ReadLink, request));
+  wire::ReadLinkReply reply = TRY(Call(&Stub::ReadLink, request));
   if (!IsValidTarget(reply.target())) return Errno::kIO;
   return std::move(*reply.mutable_target());
 }
@@ -223,7 +224,7 @@ Result<OpenedFile> GrpcClient::Open(NodeId node, std::span<const std::string_vie
   request.set_flags(flags);
   TakeClosed(kCloseBatch, request.mutable_closed());
   UniqueFd fd;
-  const wire::OpenReply reply = TRY(CallForFd(&wire::Gofer::Stub::Open, &request, flags, &fd));
+  const wire::OpenReply reply = TRY(CallForFd(&Stub::Open, &request, flags, &fd));
   const Attributes attr = TRY(FromWire(reply.attr()));
   return OpenedFile{.fd = std::move(fd), .attr = attr};
 }
@@ -235,7 +236,7 @@ Result<DirectoryPage> GrpcClient::ReadDir(NodeId node, int64_t cookie, uint32_t 
   request.set_cookie(cookie);
   request.set_max_bytes(max_bytes);
   request.set_detail(static_cast<wire::EntryDetail>(detail));
-  wire::ReadDirReply reply = TRY(Call(&wire::Gofer::Stub::ReadDir, request));
+  wire::ReadDirReply reply = TRY(Call(&Stub::ReadDir, request));
   if (reply.entries().empty() && !reply.end()) return Errno::kIO;
   return DirectoryPage{.entries = TRY(EntriesFromWire(reply.mutable_entries())),
                        .end = reply.end()};
@@ -252,7 +253,7 @@ Result<std::vector<ListedDirectory>> GrpcClient::ReadTree(NodeId node,
   TRY(AddNames(names, request.mutable_names()));
   request.set_max_directories(static_cast<uint32_t>(max_directories));
   request.set_max_bytes(max_bytes);
-  wire::ReadTreeReply reply = TRY(Call(&wire::Gofer::Stub::ReadTree, request));
+  wire::ReadTreeReply reply = TRY(Call(&Stub::ReadTree, request));
   if (static_cast<size_t>(reply.directories_size()) > max_directories) return Errno::kIO;
   std::vector<ListedDirectory> listed;
   listed.reserve(static_cast<size_t>(reply.directories_size()));
@@ -267,7 +268,7 @@ Result<FsAttributes> GrpcClient::StatFs(NodeId node) {
   wire::StatFsRequest request;
   request.set_node(node);
   TakeClosed(kCloseBatch, request.mutable_closed());
-  return FromWire(TRY(Call(&wire::Gofer::Stub::StatFs, request)));
+  return FromWire(TRY(Call(&Stub::StatFs, request)));
 }
 
 Result<MadeObject> GrpcClient::Make(NodeId directory, std::string_view name,
@@ -286,9 +287,9 @@ Result<MadeObject> GrpcClient::Make(NodeId directory, std::string_view name,
   wire::MakeReply reply;
   if (open == AlsoOpen::kYes) {
     request.set_open_flags(open_flags);
-    reply = TRY(CallForFd(&wire::Gofer::Stub::Make, &request, open_flags, &made.fd));
+    reply = TRY(CallForFd(&Stub::Make, &request, open_flags, &made.fd));
   } else {
-    reply = TRY(Call(&wire::Gofer::Stub::Make, request));
+    reply = TRY(Call(&Stub::Make, request));
   }
   made.node = TRY(FromWire(reply.node()));
   if ((made.node.attr.mode & S_IFMT) != (object.mode & S_IFMT)) return Errno::kIO;
@@ -302,7 +303,7 @@ Result<LinkedFile> GrpcClient::Link(NodeId node, NodeId directory, std::string_v
   request.set_node(node);
   request.set_directory(directory);
   request.set_name(std::string(name));
-  const wire::LinkReply reply = TRY(Call(&wire::Gofer::Stub::Link, request));
+  const wire::LinkReply reply = TRY(Call(&Stub::Link, request));
   const Attributes attr = TRY(FromWire(reply.attr()));
   return LinkedFile{.attr = attr, .directory = TRY(FromWire(reply.directory()))};
 }
@@ -314,7 +315,7 @@ Result<Attributes> GrpcClient::Unlink(NodeId directory, std::string_view name, V
   request.set_name(std::string(name));
   request.set_is_directory(victim == Victim::kDirectory);
   TakeClosed(kCloseBatch, request.mutable_closed());
-  return FromWire(TRY(Call(&wire::Gofer::Stub::Unlink, request)).directory());
+  return FromWire(TRY(Call(&Stub::Unlink, request)).directory());
 }
 
 Result<RenamedDirectories> GrpcClient::Rename(const RenameArgs& args) {
@@ -327,7 +328,7 @@ Result<RenamedDirectories> GrpcClient::Rename(const RenameArgs& args) {
   request.set_flags(args.flags);
   request.set_moved(args.moved);
   request.set_exchanged(args.exchanged);
-  const wire::RenameReply reply = TRY(Call(&wire::Gofer::Stub::Rename, request));
+  const wire::RenameReply reply = TRY(Call(&Stub::Rename, request));
   const Attributes old_directory = TRY(FromWire(reply.old_directory()));
   return RenamedDirectories{.old_directory = old_directory,
                             .new_directory = TRY(FromWire(reply.new_directory()))};
@@ -337,13 +338,13 @@ Result<Attributes> GrpcClient::SetAttr(NodeId node, const AttributeChange& chang
   wire::SetAttrRequest request;
   ToWire(change, &request);
   request.set_node(node);
-  return FromWire(TRY(Call(&wire::Gofer::Stub::SetAttr, request)).attr());
+  return FromWire(TRY(Call(&Stub::SetAttr, request)).attr());
 }
 
 Result<void> GrpcClient::Sync(NodeId node) {
   wire::SyncRequest request;
   request.set_node(node);
-  TRY(Call(&wire::Gofer::Stub::Sync, request));
+  TRY(Call(&Stub::Sync, request));
   return Ok();
 }
 
@@ -351,7 +352,7 @@ Result<std::string> GrpcClient::GetXattr(NodeId node, std::string_view name) {
   wire::GetXattrRequest request;
   request.set_node(node);
   request.set_name(std::string(name));
-  wire::GetXattrReply reply = TRY(Call(&wire::Gofer::Stub::GetXattr, request));
+  wire::GetXattrReply reply = TRY(Call(&Stub::GetXattr, request));
   if (reply.value().size() > kMaxXattrValue) return Errno::kIO;
   return std::move(*reply.mutable_value());
 }
@@ -359,7 +360,7 @@ Result<std::string> GrpcClient::GetXattr(NodeId node, std::string_view name) {
 Result<std::vector<std::string>> GrpcClient::ListXattr(NodeId node) {
   wire::ListXattrRequest request;
   request.set_node(node);
-  const wire::ListXattrReply reply = TRY(Call(&wire::Gofer::Stub::ListXattr, request));
+  const wire::ListXattrReply reply = TRY(Call(&Stub::ListXattr, request));
   if (static_cast<size_t>(reply.names_size()) > kMaxXattrNames) return Errno::kIO;
   for (const std::string& name : reply.names()) {
     if (!IsValidXattrName(name)) return Errno::kIO;
@@ -376,7 +377,7 @@ Result<void> GrpcClient::SetXattr(NodeId node, std::string_view name, std::strin
   request.set_name(std::string(name));
   request.set_value(std::string(value));
   request.set_flags(flags);
-  TRY(Call(&wire::Gofer::Stub::SetXattr, request));
+  TRY(Call(&Stub::SetXattr, request));
   return Ok();
 }
 
@@ -385,7 +386,7 @@ Result<void> GrpcClient::RemoveXattr(NodeId node, std::string_view name) {
   wire::RemoveXattrRequest request;
   request.set_node(node);
   request.set_name(std::string(name));
-  TRY(Call(&wire::Gofer::Stub::RemoveXattr, request));
+  TRY(Call(&Stub::RemoveXattr, request));
   return Ok();
 }
 
@@ -396,6 +397,12 @@ void GrpcClient::Close(std::span<const NodeId> nodes) {
 
 }  // namespace
 
+std::unique_ptr<Client> NewClientOnStub(std::unique_ptr<Stub> stub, UniqueFd fd_socket,
+                                        std::function<void(std::string_view)> log) {
+  KeepGrpc();
+  return std::make_unique<GrpcClient>(std::move(stub), std::move(fd_socket), std::move(log));
+}
+
 std::unique_ptr<Client> NewGrpcClient(UniqueFd rpc_socket, UniqueFd fd_socket,
                                       std::function<void(std::string_view)> log) {
   KeepGrpc();
@@ -405,7 +412,7 @@ std::unique_ptr<Client> NewGrpcClient(UniqueFd rpc_socket, UniqueFd fd_socket,
   // gRPC wants a non-blocking socket and owns it from here.
   fcntl(rpc_socket.get(), F_SETFL, fcntl(rpc_socket.get(), F_GETFL) | O_NONBLOCK);
   auto channel = grpc::CreateCustomInsecureChannelFromFd("gofer", rpc_socket.Release(), args);
-  return std::make_unique<GrpcClient>(std::move(channel), std::move(fd_socket), std::move(log));
+  return NewClientOnStub(wire::Gofer::NewStub(channel), std::move(fd_socket), std::move(log));
 }
 
 }  // namespace ringfence::gofer

@@ -20,6 +20,7 @@ namespace {
 constexpr uint32_t kPlainOpenFlags =
     O_ACCMODE | O_APPEND | O_TRUNC | O_NOATIME | O_DIRECT | O_LARGEFILE | O_CLOEXEC;
 constexpr uint32_t kPermissions = 07777;
+constexpr uint32_t kNobody = ~uint32_t{0};  // to chown(2): leave the owner alone
 constexpr uint32_t kNanosecondsPerSecond = 1'000'000'000;
 
 Result<void> FromHost(int returned) {
@@ -130,6 +131,7 @@ bool IsForChange(uint32_t flags) {
 
 Result<void> CheckNewObject(const NewObject& object) {
   if ((object.mode & ~uint32_t{S_IFMT | kPermissions}) != 0) return Errno::kINVAL;
+  if (object.uid == kNobody || object.gid == kNobody) return Errno::kINVAL;
   switch (object.mode & S_IFMT) {
     case S_IFREG:
     case S_IFDIR:

@@ -110,6 +110,19 @@ TEST_CASE("the owner is the one asked for, or nothing is made") {
   }
 }
 
+TEST_CASE("an owner that chown(2) takes for none is refused") {
+  Fixture f;
+  for (const uint32_t type : {S_IFREG, S_IFDIR, S_IFIFO}) {
+    NewObject object = f.Object(type | 0644);
+    object.uid = ~uint32_t{0};
+    CHECK(f.MakeError(f.Dir(), "owned", object) == Errno::kINVAL);
+    object = f.Object(type | 0644);
+    object.gid = ~uint32_t{0};
+    CHECK(f.MakeError(f.Dir(), "owned", object) == Errno::kINVAL);
+    CHECK_FALSE(f.Exists("root/dir/owned"));
+  }
+}
+
 TEST_CASE("directories, symlinks, fifos, sockets and whiteouts") {
   Fixture f;
   CHECK(f.tree->Make(f.root, "d", f.Object(S_IFDIR | 01777), Open::kNo, 0).ok());

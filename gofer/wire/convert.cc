@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <cstdint>
 #include <utility>
 
 namespace ringfence::gofer {
@@ -123,7 +124,8 @@ void ToWire(const AttributeChange& in, wire::SetAttrRequest* out) {
 }
 
 Result<Attributes> FromWire(const wire::Attributes& in) {
-  if (!IsValidMode(in.mode())) return Errno::kIO;
+  // As Linux judges a FUSE server: no file is larger than off_t can say.
+  if (!IsValidMode(in.mode()) || in.size() > INT64_MAX) return Errno::kIO;
   Attributes out = {.dev = in.dev(),
                     .ino = in.ino(),
                     .mode = in.mode(),
@@ -185,7 +187,10 @@ AttributeChange FromWire(const wire::SetAttrRequest& in) {
 
 Errno ErrnoFromWire(int32_t error) {
   if (error < 0 || error > kMaxErrno) return Errno::kIO;
-  return static_cast<Errno>(error);
+  const auto e = static_cast<Errno>(error);
+  // The numbers have gaps, and some are of other systems.
+  if (e != Errno{} && ErrnoName(e) == "EUNKNOWN") return Errno::kIO;
+  return e;
 }
 
 }  // namespace ringfence::gofer

@@ -27,7 +27,8 @@ void ToWire(const Node& in, wire::Node* out);
 void ToWire(const DirectoryEntry& in, wire::DirectoryEntry* out);
 void ToWire(const AttributeChange& in, wire::SetAttrRequest* out);
 
-// EIO: an impossible value (file type, permission bits, nanoseconds, node 0, name, target).
+// EIO: an impossible value (file type, permission bits, size, nanoseconds, node 0, name,
+// target).
 Result<Attributes> FromWire(const wire::Attributes& in);
 Result<Node> FromWire(const wire::Node& in);
 // Takes the name out of `in`.

@@ -56,6 +56,7 @@ TEST_CASE("nonsense of a peer is EIO") {
   SECTION("no type") { node.mutable_attr()->set_mode(0755); }
   SECTION("unknown type") { node.mutable_attr()->set_mode(0170000); }
   SECTION("bits above the type") { node.mutable_attr()->set_mode(0x10000 | S_IFDIR); }
+  SECTION("a size beyond off_t") { node.mutable_attr()->set_size(uint64_t{1} << 63); }
   SECTION("nanoseconds") { node.mutable_attr()->mutable_mtime()->set_nsec(1'000'000'000); }
   CHECK(FromWire(node).error() == Errno::kIO);
 }
@@ -66,6 +67,8 @@ TEST_CASE("error numbers of a peer") {
   CHECK(ErrnoFromWire(-2) == Errno::kIO);
   CHECK(ErrnoFromWire(512) == Errno::kIO);  // would restart the guest's call
   CHECK(ErrnoFromWire(600) == Errno::kIO);
+  CHECK(ErrnoFromWire(41) == Errno::kIO);  // a gap: EWOULDBLOCK is EAGAIN
+  CHECK(ErrnoFromWire(133) == Errno::kHWPOISON);
 }
 
 }  // namespace

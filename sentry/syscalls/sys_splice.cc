@@ -130,8 +130,10 @@ Result<int64_t> SysSendfile(SyscallContext& ctx) {
 
 Result<int64_t> SysCopyFileRange(SyscallContext& ctx) {
   if (ctx.Uint(5) != 0) return Errno::kINVAL;
-  Side from{TRY(ctx.FileArg(0)), TRY(LoadOffset(ctx, 1))};
-  Side to{TRY(ctx.FileArg(2)), TRY(LoadOffset(ctx, 3))};
+  Side from{TRY(ctx.FileArg(0)), std::nullopt};
+  from.offset = TRY(LoadOffset(ctx, 1));
+  Side to{TRY(ctx.FileArg(2)), std::nullopt};
+  to.offset = TRY(LoadOffset(ctx, 3));
   for (const Side* side : {&from, &to}) {
     const InodeRef inode = side->file->inode();
     if (inode != nullptr && inode->type() == S_IFDIR) return Errno::kISDIR;

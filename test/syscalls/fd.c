@@ -351,6 +351,21 @@ TEST(copy_file_range) {
   EXPECT_ERRNO(copy_file_range(in, NULL, ends[1], NULL, 1, 0), EINVAL);
 }
 
+// A call that fails lets go of its files: who reads the pipe sees its end.
+TEST(copy_file_range_with_bad_offsets) {
+  const int in = Digits("in");
+  for (int first = 0; first < 2; ++first) {
+    int ends[2];
+    char byte;
+    EXPECT(pipe2(ends, O_NONBLOCK) == 0);
+    EXPECT_ERRNO(syscall(SYS_copy_file_range, first ? ends[1] : in, first ? BAD_POINTER : NULL,
+                         ends[1], first ? NULL : BAD_POINTER, 1, 0),
+                 EFAULT);
+    EXPECT(close(ends[1]) == 0);
+    EXPECT_EQ(read(ends[0], &byte, 1), 0);
+  }
+}
+
 TEST(splice) {
   const int in = Digits("in"), out = Open("out", O_RDWR | O_CREAT);
   int ends[2];

@@ -90,7 +90,7 @@ Result<InodeRef> GoferDirectory::FromListing(std::string_view name) {
   auto it = listing->by_name.find(name);
   if (it == listing->by_name.end()) return Errno::kNOENT;
   const gofer::DirectoryEntry& entry = listing->entries[it->second];
-  if (entry.attr.mode == 0) return InodeRef();
+  if ((entry.attr.mode & S_IFMT) == 0) return InodeRef();
   if (state_->writable()) {
     // A file's other names may have seen changes that this one's listing has not.
     const bool has_others = entry.attr.nlink > 1 && !S_ISDIR(entry.attr.mode);

@@ -92,8 +92,9 @@ Result<InodeRef> OverlayDirectory::Symlink(const CallContext& ctx, std::string_v
 
 Result<InodeRef> OverlayDirectory::CreateTemporary(const CallContext& ctx, uint32_t mode) {
   Inode& up = *TRY(CopyUp(ctx));
+  InodeRef made = TRY(up.CreateTemporary(ctx, mode));
   auto inode = std::make_shared<OverlayInode>(
-      Init{.state = state_, .lower = nullptr, .upper = TRY(up.CreateTemporary(ctx, mode))});
+      Init{.state = state_, .lower = nullptr, .upper = std::move(made)});
   TRY(inode->Register(ctx));
   return InodeRef(std::move(inode));
 }
