@@ -86,7 +86,9 @@ class KernelSandbox final : public Sandbox {
     mounts_ = std::move(*mounts);
     processes_.SetMounts(mounts_);
     processes_.SetUnixDomain(unix_domain_);
-    dispatcher_.SetServices(MakeServices(config));
+    SyscallServices services = MakeServices(config);
+    processes_.SetSegments(services.segments);
+    dispatcher_.SetServices(std::move(services));
 
     InitArgs init;
     init.creds = MakeCredentials(config);

@@ -170,6 +170,10 @@ std::vector<MountNamespace::MountInfo> ProcessSource::Mounts(const FsContext& fs
   return mounts_ == nullptr ? std::vector<MountNamespace::MountInfo>() : mounts_->List(fs.root());
 }
 
+std::string ProcessSource::SegmentTable() const {
+  return segments_ == nullptr ? "" : segments_->Table();
+}
+
 std::string ProcessSource::UnixSockets() const {
   return unix_domain_ == nullptr ? std::string() : unix_domain_->Describe();
 }

@@ -9,6 +9,7 @@
 
 #include "sentry/fs/proc/proc_source.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/sysv_shm.h"
 #include "sentry/net/unix/domain.h"
 
 namespace ringfence::sentry {
@@ -20,6 +21,8 @@ class ProcessSource final : public ProcSource {
       : kernel_(kernel), memory_bytes_(memory_bytes), cpus_(cpus) {}
   // Before init starts.
   void SetMounts(std::shared_ptr<MountNamespace> mounts) { mounts_ = std::move(mounts); }
+
+  void SetSegments(std::shared_ptr<SharedSegments> segments) { segments_ = std::move(segments); }
 
   void SetUnixDomain(std::shared_ptr<UnixDomain> domain) { unix_domain_ = std::move(domain); }
 
@@ -33,6 +36,7 @@ class ProcessSource final : public ProcSource {
   void SetOomScoreAdjust(int32_t tid, int32_t value, AndMinimum minimum) const override;
   std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const override;
   std::string UnixSockets() const override;
+  std::string SegmentTable() const override;
 
  private:
   Kernel* const kernel_;
@@ -40,6 +44,7 @@ class ProcessSource final : public ProcSource {
   const uint32_t cpus_;
   std::shared_ptr<MountNamespace> mounts_;
   std::shared_ptr<UnixDomain> unix_domain_;
+  std::shared_ptr<SharedSegments> segments_;
 };
 
 }  // namespace ringfence::sentry

@@ -223,4 +223,21 @@ SharedSegments::Totals SharedSegments::Count() const {
   return totals;
 }
 
+std::string SharedSegments::Table() const {
+  std::string text =
+      absl::StrFormat("%10s %10s %5s %21s %5s %5s %6s %5s %5s %5s %5s %10s %10s %10s %21s %21s\n",
+                      "key", "shmid", "perms", "size", "cpid", "lpid", "nattch", "uid", "gid",
+                      "cuid", "cgid", "atime", "dtime", "ctime", "rss", "swap");
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [position, segment] : segments_) {
+    const Status& s = segment.status;
+    absl::StrAppendFormat(
+        &text, "%10d %10d  %4o %21d %5d %5d  %5d %5d %5d %5d %5d %10d %10d %10d %21d %21d\n", s.key,
+        s.id, s.mode, s.bytes, s.creator_pid, s.last_pid, s.attached, s.uid, s.gid, s.creator_uid,
+        s.creator_gid, s.attach_time, s.detach_time, s.change_time,
+        segment.pages->allocated_pages() << kPageShift, 0);
+  }
+  return text;
+}
+
 }  // namespace ringfence::sentry

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -71,6 +72,8 @@ class SharedSegments : public std::enable_shared_from_this<SharedSegments> {
     uint64_t pages = 0, resident_pages = 0;
   };
   Totals Count() const;
+  // The text of /proc/sysvipc/shm (proc(5)).
+  std::string Table() const;
 
   uint64_t device() const { return device_; }
 

@@ -259,3 +259,34 @@ SEGMENT_TEST(locked_in_memory) {
   OK(shmctl(id, SHM_UNLOCK, NULL));
   EXPECT_EQ(Stat(id).shm_perm.mode, 0600);
 }
+
+// proc(5): what IPC_STAT says, and how much of it is there.
+SEGMENT_TEST(proc_lists_segments) {
+  const int id = (int)OK(Get(Key(), 5 * PAGE + 1, IPC_CREAT | 0640));
+  Attach(id, 0)[PAGE] = 1;
+  const struct shmid_ds s = Stat(id);
+  char wanted[400], line[400], header[400] = "";
+  snprintf(wanted, sizeof wanted,
+           "%10d %10d  %4o %21lu %5u %5u  %5lu %5u %5u %5u %5u %10lu %10lu %10lu ",
+           s.shm_perm.__key, id, s.shm_perm.mode, s.shm_segsz, s.shm_cpid, s.shm_lpid, s.shm_nattch,
+           s.shm_perm.uid, s.shm_perm.gid, s.shm_perm.cuid, s.shm_perm.cgid, s.shm_atime,
+           s.shm_dtime, s.shm_ctime);
+  FILE* file = fopen("/proc/sysvipc/shm", "r");
+  EXPECT(file != NULL);
+  EXPECT(fgets(header, sizeof header, file) != NULL);
+  EXPECT_STR(
+      header,
+      "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  "
+      "cgid      atime      dtime      ctime                   rss                  swap\n");
+  int found = 0;
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (strncmp(line, wanted, strlen(wanted)) != 0) continue;
+    found++;
+    EXPECT_EQ(strlen(line), strlen(header));
+    unsigned long rss = 0, swap = 1;
+    EXPECT_EQ(sscanf(line + strlen(wanted), "%lu %lu", &rss, &swap), 2);
+    EXPECT(rss >= PAGE && swap == 0);
+  }
+  EXPECT_EQ(found, 1);
+  fclose(file);
+}

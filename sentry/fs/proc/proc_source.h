@@ -81,7 +81,8 @@ class ProcSource {
   enum class AndMinimum { kNo, kYes };
   virtual void SetOomScoreAdjust(int32_t tid, int32_t value, AndMinimum minimum) const = 0;
   virtual std::vector<MountNamespace::MountInfo> Mounts(const FsContext& fs) const = 0;
-  virtual std::string UnixSockets() const { return {}; }  // the text of /proc/net/unix
+  virtual std::string UnixSockets() const { return {}; }   // the text of /proc/net/unix
+  virtual std::string SegmentTable() const { return {}; }  // that of /proc/sysvipc/shm
 };
 
 }  // namespace ringfence::sentry

@@ -189,6 +189,16 @@ Result<std::string> ThreadSelf(const CallContext& ctx, const ProcPlace&) {
   return absl::StrCat(ctx.tgid, "/task/", ctx.tid);
 }
 
+Result<std::string> SharedSegments(const CallContext&, const ProcPlace& place) {
+  return place.source->SegmentTable();
+}
+
+// Message queues and semaphores of System V are not there.
+const std::vector<ProcRow>& SysvIpcRows() {
+  static const std::vector<ProcRow> rows = {TextRow("shm", 0444, SharedSegments)};
+  return rows;
+}
+
 }  // namespace
 
 const std::vector<ProcRow>& ProcSystemRows() {
@@ -208,6 +218,7 @@ const std::vector<ProcRow>& ProcSystemRows() {
       TextRow("stat", 0444, Stat),
       TextRow("swaps", 0444, FixedText("Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n")),
       TableRow("sys", &ProcSysRows()),
+      TableRow("sysvipc", &SysvIpcRows()),
       LinkRow("thread-self", ThreadSelf),
       TableRow("tty", &TerminalRows()),
       TextRow("uptime", 0444, Uptime),
