@@ -243,7 +243,7 @@ class Task final : public platform::SyscallService,
     return !in_guest_.load() || !rseq_event_.load() || cpu_number_.load() < 0;
   }
 
-  // A fatal signal has come, or the end of the group: a call that takes long is given up. Any thread.
+  // A fatal signal or the end of the group has come: calls that take long give up. Any thread.
   bool MustExit() const { return (work_.load() & kWorkExit) != 0; }
 
   // --- Settings; any thread ---
