@@ -48,6 +48,7 @@ class KvmAddressSpace final : public platform::AddressSpace {
                           absl::FunctionRef<void(FrameRun)> dropped) override;
   Result<void> MakePrivate(VirtRange range, Prot prot) override;
   Result<void> Unmap(VirtRange range, DroppedFn dropped) override;
+  void Dissolve(DroppedFn dropped) override;
   Result<void> Protect(VirtRange range, Prot prot) override;
   std::optional<platform::Leaf> Lookup(VirtAddr va) const override { return inner_->Lookup(va); }
   void Visit(VirtRange range, VisitFn visit) const override { inner_->Visit(range, visit); }

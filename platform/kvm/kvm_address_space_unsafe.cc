@@ -82,6 +82,11 @@ Result<void> KvmAddressSpace::Unmap(VirtRange range, DroppedFn dropped) {
   return inner_->Unmap(range, dropped);
 }
 
+void KvmAddressSpace::Dissolve(DroppedFn dropped) {
+  absl::MutexLock lock(&mu_);
+  inner_->Dissolve(dropped);
+}
+
 Result<void> KvmAddressSpace::Protect(VirtRange range, Prot prot) {
   absl::MutexLock lock(&mu_);
   return inner_->Protect(range, prot);

@@ -84,6 +84,12 @@ class AddressSpace {
   using DroppedFn = absl::FunctionRef<void(FrameRun run)>;
   virtual Result<void> Unmap(VirtRange range, DroppedFn dropped) = 0;
 
+  // Unmaps the whole user range of a space that no vCPU runs in and none will run in again: the
+  // caller only destroys it. With shadow paging nothing is invalidated: what the host keeps of the
+  // space hangs on its root, which is retired (rule 4) and so not used again before the host has
+  // forgotten it; and other spaces keep what the host has paged in of the frames they share.
+  virtual void Dissolve(DroppedFn dropped) = 0;
+
   // Sets the protection of leaves, also to nothing: the leaf then stays, unusable by the guest but
   // found by Lookup, Visit and Unmap with its frame. Where `prot` would make a soft_cow leaf
   // writable it stays read-only. Only downgrades are invalidated. ENOMEM as in Unmap.

@@ -141,6 +141,37 @@ class ShadowFixture {
   std::unique_ptr<AddressSpace> space;
 };
 
+// Maps some of everything and ends the space; returns the invalidations of that.
+uint64_t EndSpace(GuestMemory& memory) {
+  auto space = AddressSpace::Create(&memory).value();
+  const FrameRun shared = memory.Allocate(3).value(), block = memory.Allocate(512).value();
+  memory.Ref(shared);
+  REQUIRE(space->Map(VirtAddr(0x10000), shared, kReadWrite).ok());
+  REQUIRE(space->Map(VirtAddr(0x40000000), block, kReadWrite).ok());
+  const uint64_t before = memory.GetStats().invalidations;
+  uint64_t dropped = 0;
+  space->Dissolve([&](FrameRun run) {
+    dropped += run.count;
+    memory.Unref(run);
+  });
+  CHECK(dropped == 515);
+  CHECK_FALSE(space->Lookup(VirtAddr(0x10000)));
+  CHECK(memory.RefCount(shared.first) == 1);
+  CHECK(memory.RefCount(block.first) == 0);
+  space.reset();
+  memory.Unref(shared);
+  return memory.GetStats().invalidations - before;
+}
+
+TEST_CASE_METHOD(ShadowFixture, "the end of a space invalidates nothing where tables are kept") {
+  CHECK(EndSpace(*memory) == 0);
+  CHECK(memory->GetStats().forgotten == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "the end of a space invalidates what tables are used again at once") {
+  CHECK(EndSpace(*memory) > 0);
+}
+
 TEST_CASE_METHOD(ShadowFixture, "rule 5: with shadow paging a block has one 2 MiB entry") {
   const FrameRun block = memory->Allocate(512).value();
   memory->Ref(block);

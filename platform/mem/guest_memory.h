@@ -112,6 +112,8 @@ class GuestMemory {
   // entry is gone, has been retired (Retire), and the host has forgotten it; always yes otherwise.
   bool ClaimHuge(Frame first);
   bool ClaimsHuge() const { return paging_ != HostPaging::kNested; }
+  // Retire keeps tables back until the host has forgotten them.
+  bool KeepsTables() const { return paging_ != HostPaging::kNested; }
   bool HasHuge() const { return paging_ != HostPaging::kShadowWithoutHuge; }
 
   // Rules 4 and 5: what no root reaches any more and shadow paging may remember. `tables` are

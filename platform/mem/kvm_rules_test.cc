@@ -320,6 +320,26 @@ TEST_CASE_METHOD(BlockFixture, "bug: a 2 MiB block used again shows at its forme
   guest.Destroy(std::move(other));
 }
 
+TEST_CASE_METHOD(BlockFixture, "blocks of a space that ended are somebody else's") {
+  for (int round = 0; round < 20; ++round) {
+    auto other = guest.NewSpace();
+    const FrameRun block = Stamped(512);
+    REQUIRE(other->Map(kPlace, block, {.prot = Prot::RW()}).ok());
+    for (uint64_t i = 0; i < 512; i += 64) {
+      guest.memory().Invalidate({Frame{block.first.index + i}, 1});
+    }
+    Touch(*other, kPlace);
+    guest.memory().Ref(block);  // it goes on in another space, as memory of a parent does
+    guest.Destroy(std::move(other));
+    REQUIRE(space->Map(kPlace, block, {.prot = Prot::RW()}).ok());
+    for (uint64_t i = 0; i < 512; ++i) REQUIRE(Read(Plus(kPlace, i)) == 7);
+    Unmap(Pages(kPlace, 512));
+    CHECK(WrongPages(MapStamped(kPlace, 512)) == 0);
+    Unmap(Pages(kPlace, 512));
+    CHECK(Faults(Routine::kRead, Plus(kPlace, 300), kUser));
+  }
+}
+
 TEST_CASE_METHOD(BlockFixture, "bug: a 2 MiB block of a child shows at its parent's former place") {
   const FrameRun block = MapSplitBlock();
   auto child = guest.NewSpace();

@@ -203,8 +203,7 @@ std::unique_ptr<AddressSpace> TestGuest::NewSpace() {
 }
 
 void TestGuest::Destroy(std::unique_ptr<AddressSpace> space) {
-  auto unref = [this](FrameRun run) { memory_->Unref(run); };
-  Check(space->Unmap({VirtAddr(0), kUserEnd}, unref).ok(), "unmap everything");
+  space->Dissolve([this](FrameRun run) { memory_->Unref(run); });
 }
 
 void TestGuest::SetRegisters(AddressSpace& space, Routine routine, uint64_t rbx, uint64_t rax,

@@ -31,7 +31,7 @@ class TestGuest : public SlotSink {
   GuestMemory& memory() { return *memory_; }
   // An address space with the code page at kCode and the shared ring-0 part.
   std::unique_ptr<AddressSpace> NewSpace();
-  // Unmaps everything and drops the references.
+  // Dissolves it, which drops the references.
   void Destroy(std::unique_ptr<AddressSpace> space);
 
   // What ring 3 can do with the address in `rbx`. The routines of the code page.

@@ -30,6 +30,7 @@ class PageTable final : public AddressSpace {
                           DroppedFn dropped) override;
   Result<void> MakePrivate(VirtRange range, Prot prot) override;
   Result<void> Unmap(VirtRange range, DroppedFn dropped) override;
+  void Dissolve(DroppedFn dropped) override;
   Result<void> Protect(VirtRange range, Prot prot) override;
   std::optional<Leaf> Lookup(VirtAddr va) const override;
   void Visit(VirtRange range, VisitFn visit) const override;

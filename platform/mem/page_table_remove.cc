@@ -12,18 +12,22 @@ constexpr size_t kMaxPendingRuns = 4096;
 
 // What has been taken out of the tables and not yet been invalidated and reported.
 struct PageTable::Removal {
-  Removal(PageTable* owner, DroppedFn on_dropped)
-      : space(owner), dropped(on_dropped), batch(owner->memory_) {}
+  // `unused`: no vCPU will run in the space again.
+  Removal(PageTable* owner, DroppedFn on_dropped, bool unused = false)
+      : space(owner),
+        dropped(on_dropped),
+        invalidates(!unused || !owner->memory_->KeepsTables()),
+        batch(owner->memory_) {}
 
   void AddLeaf(uint64_t entry, int level) {
     const FrameRun run{pte::FrameOf(entry), PagesAt(level)};
-    if (pte::ProtOf(entry).any()) batch.Add(run);
+    if (invalidates && pte::ProtOf(entry).any()) batch.Add(run);
     AppendRun(&leaves, run);
     if (level == pte::kHugeLevel) huge.push_back(run.first);
     if (leaves.size() >= kMaxPendingRuns) Finish();
   }
   void AddTable(Frame table) {
-    batch.Add({table, 1});  // rule 4
+    if (invalidates) batch.Add({table, 1});  // rule 4
     AppendRun(&tables, {table, 1});
     --space->tables_;
   }
@@ -38,6 +42,7 @@ struct PageTable::Removal {
 
   PageTable* const space;
   DroppedFn dropped;
+  const bool invalidates;
   InvalidationBatch batch;
   std::vector<FrameRun> leaves;
   std::vector<FrameRun> tables;
@@ -74,6 +79,12 @@ Result<void> PageTable::Unmap(VirtRange range, DroppedFn dropped) {
   return Ok();
 }
 
+void PageTable::Dissolve(DroppedFn dropped) {
+  Removal removal(this, dropped, /*unused=*/true);
+  UnmapLevel(root_, pte::kLevels - 1, 0, kUserEnd.value(), &removal);
+  removal.Finish();
+}
+
 void PageTable::DestroyLevel(Frame table, int level, uint64_t base, Removal* removal) {
   const TableView view = View(table);
   for (uint64_t i = 0; i < pte::kEntries; ++i) {
@@ -96,7 +107,7 @@ void PageTable::DestroyLevel(Frame table, int level, uint64_t base, Removal* rem
 
 PageTable::~PageTable() {
   auto unref = [this](FrameRun platform_pages) { memory_->Unref(platform_pages); };
-  Removal removal(this, unref);
+  Removal removal(this, unref, /*unused=*/true);
   DestroyLevel(root_, pte::kLevels - 1, 0, &removal);
   removal.Finish();
   for (Frame table : reserve_) memory_->Unref({table, 1});

@@ -12,7 +12,7 @@ namespace {
 using platform::Leaf;
 
 // Neighbours that a copy takes along, and that are given back their write right for nothing.
-constexpr uint64_t kCopyWindow = 4 * kPageSize;
+constexpr uint64_t kCopyWindow = 16 * kPageSize;
 // The same for pages of a file: a data segment is written all over, and 64 copies cost a third of
 // an exit.
 constexpr uint64_t kFileCopyWindow = 64 * kPageSize;

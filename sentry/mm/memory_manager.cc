@@ -52,7 +52,8 @@ MemoryManagerImpl::MemoryManagerImpl(platform::Platform* platform,
 
 MemoryManagerImpl::~MemoryManagerImpl() {
   absl::MutexLock lock(&mutex_);
-  (void)DropLeavesLocked({VirtAddr(0), kUserEnd});  // covers every leaf: nothing to split
+  // The last task that used it has left the guest.
+  space_->Dissolve([this](FrameRun run) { memory_->Unref(run); });
 }
 
 Result<std::shared_ptr<MemoryManager>> MemoryManagerImpl::Fork() {
