@@ -259,7 +259,8 @@ Result<std::vector<ListedDirectory>> GrpcClient::ReadTree(NodeId node,
   listed.reserve(static_cast<size_t>(reply.directories_size()));
   for (wire::DirectoryListing& directory : *reply.mutable_directories()) {
     const Attributes attr = TRY(FromWire(directory.attr()));
-    listed.push_back({attr, TRY(EntriesFromWire(directory.mutable_entries()))});
+    auto entries = TRY(EntriesFromWire(directory.mutable_entries()));
+    listed.push_back({attr, std::move(entries)});
   }
   return listed;
 }

@@ -197,7 +197,8 @@ Result<void> ChangeAttributes(const Reopener& reopener, int path_fd, uint32_t ty
                               const AttributeChange& change) {
   if (change.mode && (*change.mode & ~kPermissions) != 0) return Errno::kINVAL;
   if (change.mode && S_ISLNK(type)) return Errno::kOPNOTSUPP;
-  const timespec times[2] = {TRY(ToHost(change.atime)), TRY(ToHost(change.mtime))};
+  const timespec atime = TRY(ToHost(change.atime)), mtime = TRY(ToHost(change.mtime));
+  const timespec times[2] = {atime, mtime};
   if (change.size) TRY(Resize(reopener, path_fd, type, *change.size));
   if (change.uid || change.gid) {
     const uid_t uid = change.uid.value_or(static_cast<uid_t>(-1));

@@ -43,6 +43,9 @@ def rule_cases():
     yield "ioctl_method", not rules("sentry/vfs/a.cc", "int f(F& x) { return x.ioctl(1); }\n")
     yield "arch_ifdef", rules("gofer/wire/a.cc", "#if defined(__x86_64__)\n#endif\n")
     yield "exception", rules("sentry/mm/a.cc", "void f() { throw 1; }\n")
+    yield "try_in_list", rules("gofer/wire/a.cc", "A f() { return A{name(), TRY(g())}; }\n")
+    yield "try_first_in_list", not rules("gofer/wire/a.cc", "A f() { return A{TRY(g()), 1}; }\n")
+    yield "try_in_call", not rules("gofer/wire/a.cc", "A f() { return h(1, TRY(g())); }\n")
     yield "guard", rules("sentry/mm/a.h", "#pragma once\n")
 
 

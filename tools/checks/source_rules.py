@@ -11,6 +11,8 @@ _ARCH_IFDEF = re.compile(r"^\s*#\s*(?:el)?if.*\b(?:__x86_64__|__amd64__|__i386__
 _DANGER = re.compile(r"\breinterpret_cast\b(?!<u?int(?:ptr|64)_t>)|\basm\b(?=\s*(?:volatile|goto|inline)?\s*\()|\b__asm__\b"
                      r"|(?<![\w.>:])(?:::)?(?:ioctl|mmap)\s*\(")
 _EXCEPTIONS = re.compile(r"\bdynamic_cast\b|\btypeid\b|\bthrow\b|\bcatch\s*\(")
+# A return from inside of a braced list: GCC and Clang do not destroy the members made before it.
+_TRY_IN_LIST = re.compile(r"\{(?:[^{}();]|\([^(){};]*\))*,\s*TRY\(")
 # Spelled apart, so that this file passes its own check.
 _MARKER = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 
@@ -41,6 +43,7 @@ def _check_cpp(path, text):
     found, code, ours = [], _code(text), path.startswith(("platform/", "sentry/"))
     if not _is_arch(path) and not path.startswith("third_party/"):
         found += _hits(path, _ARCH_IFDEF, code, "arch #if outside arch/ (use Bazel select())")
+    found += _hits(path, _TRY_IN_LIST, code, "TRY after another member of a braced list leaks it")
     if ours and not _is_test(path):
         found += _hits(path, _EXCEPTIONS, code, "no exceptions and no RTTI in platform/, sentry/")
         danger = _hits(path, _DANGER, code, "only in *_unsafe.{h,cc} or arch/")

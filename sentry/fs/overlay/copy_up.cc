@@ -168,7 +168,8 @@ Result<Inode*> OverlayInode::CopyUp(const CallContext& ctx, uint64_t data_limit)
 Result<void> OverlayInode::CopyUpThis(const CallContext& ctx, uint64_t data_limit) {
   const CallContext own = state_->Own(ctx);
   const auto give_up = [&] { return state_->caller_ends && state_->caller_ends(ctx); };
-  const CopySource source{lower_.get(), TRY(lower_->GetAttr(own)), data_limit, give_up};
+  const Attributes attr = TRY(lower_->GetAttr(own));
+  const CopySource source{lower_.get(), attr, data_limit, give_up};
   OverlayDirectory& parent = *place_.directory;
   // The directory of what was removed may be gone as well.
   Inode& above = parent.upper() != nullptr ? *parent.upper() : *state_->upper_root;

@@ -58,7 +58,8 @@ Result<UnixNameRef> UnixSocket::MakeName(const CallContext& ctx, const PathBase&
     case UnixAddress::Kind::kUnnamed:
       break;
   }
-  return ToName({UnixAddress::Kind::kAbstract, TRY(family_->AddAutomatic(Self()))}, nullptr);
+  const std::string name = TRY(family_->AddAutomatic(Self()));
+  return ToName({UnixAddress::Kind::kAbstract, name}, nullptr);
 }
 
 Result<void> UnixSocket::Bind(const CallContext& ctx, const PathBase& base,
