@@ -5,28 +5,31 @@
 namespace ringfence::kvm {
 namespace {
 
-// The part of a window that others must have had for the CPU to count as wanted.
-constexpr int64_t kCrowdedShare = 4;
+// Others that share a CPU with the service thread wait as long as they run.
+constexpr int64_t kLostShare = 2;
 // Posting a call and having it looked at, as a part of an exit.
 constexpr int64_t kLookShare = 4;
 // What windows that paid may count for later ones, and what a loss may come to: one bad window
 // among good ones is no verdict.
-constexpr int64_t kMostCredit = ExitlessPolicy::kWindowNanos / 2;
+constexpr int64_t kMostCredit = 2 * ExitlessPolicy::kWindowNanos;
 constexpr int64_t kMostLoss = ExitlessPolicy::kWindowNanos / 4;
 
 }  // namespace
 
 bool ExitlessPolicy::KeepPolling(const Window& window) {
   const int64_t length = window.end - window.start;
-  const bool crowded =
-      window.lost >= length / kCrowdedShare || window.running > window.looks * (cpus_ - 1);
-  if (window.served == 0 && window.not_served == 0 && window.punted == 0) return !crowded;
+  const bool all_busy = window.running > window.looks * (cpus_ - 1);
+  const int64_t displaced = all_busy ? length : std::min(kLostShare * window.lost, length);
+  // For want of calls: no verdict, the next burst may wake it again.
+  if (window.served == 0 && window.not_served == 0 && window.punted == 0) {
+    return displaced < length / 2;
+  }
   if (mode_ == platform::ExitlessMode::kOn) return true;
   const int64_t look_ns = exit_ns_ / kLookShare;
   balance_ns_ += static_cast<int64_t>(window.served) * (exit_ns_ - look_ns);
   balance_ns_ -= static_cast<int64_t>(window.punted) * look_ns;
   balance_ns_ -= static_cast<int64_t>(window.not_served) * SpinNanos();
-  if (crowded) balance_ns_ -= length;
+  balance_ns_ -= displaced;
   balance_ns_ = std::min(balance_ns_, kMostCredit);
   if (balance_ns_ == kMostCredit) pause_ns_ = 0;
   if (balance_ns_ > -kMostLoss) return true;

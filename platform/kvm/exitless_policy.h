@@ -5,11 +5,10 @@
 //   - a call that exits costs exit_ns (measured at start);
 //   - a call that is posted and not served in time costs its spin on top of the exit, one that the
 //     service thread cannot answer (it would block) a quarter of an exit;
-//   - while other threads want the CPU on which the service thread polls, all of its time is work
-//     displaced; while a core is idle anyway, polling costs nobody anything. Somebody wants it when
-//     others had it for a quarter of the window (a short task of the host that runs in between got
-//     what it wanted), or when guests alone keep all CPUs busy (they may be waiting for it right
-//     now).
+//   - while a core is idle anyway, polling costs nobody anything. When others had the CPU on which
+//     the service thread polls, they have waited about as long as they ran: twice that is lost.
+//     When guests alone keep all CPUs busy (they may be waiting for it right now), all of its time
+//     is work displaced.
 //
 // The service thread asks at the end of every window (about 1 ms) whether to go on; vCPU threads
 // ask at calls that exit whether to wake it. Gains and losses of the windows add up; when more was
