@@ -179,16 +179,18 @@ TEST_CASE("A terminal that is hung up tells the leader, and its foreground when 
   TestKernel test;
   const std::shared_ptr<JobControl> tty = test.kernel().NewTerminal(0x8801);
   test.Run([&](Guest& g) {
-    std::atomic<bool> told{false};
+    std::atomic<bool> told{false}, ready{false};
     const int64_t shell = g.Fork([&](Guest& s) {
       s.Call([](Task& t) { return AsRax(t.group().SetSid()); });
       s.Call([&](Task& t) { return AsRax(tty->Acquire(t.call_context(), 0)); });
       s.Handle(SigNo::kHup, [&](int) { told = true; });
       s.SetAction(SigNo::kTtou, {kSigIgn, 0, 0, {}});
-      const int32_t job = static_cast<int32_t>(s.Fork([](Guest& c) {
-        c.SetAction(SigNo::kHup, {kSigDfl, 0, 0, {}});
+      const int32_t job = static_cast<int32_t>(s.Fork([&](Guest& c) {
+        c.SetAction(SigNo::kHup, {kSigDfl, 0, 0, {}});  // not the handler of its parent
+        ready = true;
         while (true) c.Spin();
       }));
+      while (!ready) s.Sleep(1'000'000);
       CHECK(SetGroup(s, job, job) == 0);
       CHECK(s.Call([&](Task& t) {
         return AsRax(tty->SetForegroundGroup(t.call_context(), job));
