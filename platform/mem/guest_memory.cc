@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "platform/base/check.h"
@@ -84,7 +85,10 @@ bool GuestMemory::AddAnonymousSlotLocked() {
   auto added = window_.Commit(have, bytes);
   if (added.ok()) added = sink_->AddSlot(kWindowStart + have, bytes, base_ + have, false);
   if (!added.ok()) {
-    Log(kWarning, "no memory slot for guest memory from ", have, ": ", ErrnoName(added.error()));
+    // A guest that is short of memory asks again and again.
+    if (std::exchange(refused_slot_, have) != have) {
+      Log(kWarning, "no memory slot for guest memory from ", have, ": ", ErrnoName(added.error()));
+    }
     return false;
   }
   committed_bytes_.store(have + bytes, std::memory_order_relaxed);

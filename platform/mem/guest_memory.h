@@ -194,6 +194,7 @@ class GuestMemory {
   uint64_t chunks_in_use_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t chunks_in_slots_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t slots_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t refused_slot_ ABSL_GUARDED_BY(mutex_) = ~uint64_t{0};  // where the log says so
 };
 
 }  // namespace ringfence::platform
