@@ -4,6 +4,7 @@
 #include <ctime>
 #include <string>
 
+#include "platform/kvm/arch/x86_64/registers.h"
 #include "platform/kvm/kick_unsafe.h"
 
 namespace ringfence::kvm {
@@ -234,7 +235,7 @@ std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpac
 std::optional<Exit> KvmContext::OnCall(ArchState& state) {
   vcpu_->Store(&state);
   state.rip = state.rcx;
-  state.rflags = state.r11;
+  state.rflags = RingThreeFlags(state.r11);
   if (posting_) {
     if (!punted_) shared_.service_thread->OnNotServed();
   } else if (service_ != nullptr) {
@@ -252,7 +253,10 @@ Exit KvmContext::ReportCall(ArchState& state) {
 std::optional<CallProgress> KvmContext::Rebuild(ArchState& state) {
   if (!vcpu_->MayRunTrampoline()) return std::nullopt;
   const uint64_t offset = vcpu_->TrampolineOffset(state.rip);
-  return RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
+  const auto progress =
+      RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
+  state.rflags = RingThreeFlags(state.rflags);
+  return progress;
 }
 
 std::optional<Exit> KvmContext::OnKick(ArchState& state) {

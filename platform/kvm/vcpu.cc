@@ -132,7 +132,7 @@ RawException Vcpu::StoreException(uint8_t vector, platform::ArchState* state) co
   const KernelImage::ExceptionFrame frame = image_->ReadFrame(index());
   state->rip = frame.rip;
   state->rsp = frame.rsp;
-  state->rflags = frame.rflags;
+  state->rflags = RingThreeFlags(frame.rflags);
   return {vector, frame.error_code, run()->s.regs.sregs.cr2, frame.rflags};
 }
 

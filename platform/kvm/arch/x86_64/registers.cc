@@ -71,7 +71,7 @@ void FromKvmRegs(const kvm_regs& r, platform::ArchState* s) {
   s->r14 = r.r14;
   s->r15 = r.r15;
   s->rip = r.rip;
-  s->rflags = r.rflags;
+  s->rflags = RingThreeFlags(r.rflags);
 }
 
 void SetUserSegments(kvm_sregs* sregs) {

@@ -17,6 +17,9 @@ inline constexpr uint64_t kFlagDf = 1 << 10;
 // What ring 3 can have set: everything else in a guest-made image is dropped (as sigreturn does).
 inline constexpr uint64_t kUserFlags = 0x250dd5;  // CF PF AF ZF SF TF DF OF RF AC ID
 inline constexpr uint64_t kFixedFlags = 0x202;    // bit 1, IF
+// Flags of ring 3 as they really are. It cannot change IF; a deprivileged host that was interrupted
+// while the guest came back from the trampoline still reports it as SFMASK left it.
+constexpr uint64_t RingThreeFlags(uint64_t reported) { return reported | kFixedFlags; }
 
 void ToKvmRegs(const platform::ArchState& state, kvm_regs* regs);
 // Leaves orig_rax and the segment bases alone.
