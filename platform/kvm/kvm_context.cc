@@ -253,10 +253,7 @@ Exit KvmContext::ReportCall(ArchState& state) {
 std::optional<CallProgress> KvmContext::Rebuild(ArchState& state) {
   if (!vcpu_->MayRunTrampoline()) return std::nullopt;
   const uint64_t offset = vcpu_->TrampolineOffset(state.rip);
-  const auto progress =
-      RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
-  state.rflags = RingThreeFlags(state.rflags);
-  return progress;
+  return RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
 }
 
 std::optional<Exit> KvmContext::OnKick(ArchState& state) {

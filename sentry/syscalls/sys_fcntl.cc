@@ -57,13 +57,13 @@ Result<int64_t> PipeSize(SyscallContext& ctx) {
   return result;
 }
 
-// F_NOTIFY: nothing is ever told about a directory, so only asking for nothing succeeds, as a Linux
-// without CONFIG_DNOTIFY refuses the rest.
+// F_NOTIFY: nothing is ever told about a directory, so only asking for nothing succeeds (of any
+// file, as in Linux); a Linux whose fs.dir-notify-enable is 0 refuses the rest like this.
 Result<int64_t> NotifyOfDirectory(SyscallContext& ctx) {
   const FileRef file = TRY(ctx.FileArg(0));
-  if ((ctx.Uint(2) & ~static_cast<uint32_t>(DN_MULTISHOT)) != 0) return Errno::kINVAL;
+  if ((ctx.Uint(2) & ~static_cast<uint32_t>(DN_MULTISHOT)) == 0) return int64_t{0};
   const bool directory = file->inode() != nullptr && file->inode()->type() == S_IFDIR;
-  return directory ? Result<int64_t>(int64_t{0}) : Errno::kNOTDIR;
+  return directory ? Errno::kINVAL : Errno::kNOTDIR;
 }
 
 }  // namespace

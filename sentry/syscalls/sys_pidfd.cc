@@ -17,22 +17,22 @@ struct ProcessArg {
   ThreadGroup* process = nullptr;
 };
 
-Result<ProcessArg> LoadProcess(SyscallContext& ctx, int arg) {
-  ProcessArg loaded{TRY(ctx.FileArg(arg)), nullptr, nullptr};
-  if (loaded.file->AsProcess() == nullptr) return Errno::kBADF;
-  loaded.process = loaded.file->AsProcess()->process().get();
-  return loaded;
+Result<ProcessArg> ProcessOf(FileRef file) {
+  if (file->AsProcess() == nullptr) return Errno::kBADF;
+  ThreadGroup* const process = file->AsProcess()->process().get();
+  return ProcessArg{std::move(file), nullptr, process};
 }
 
-// A descriptor of /proc/PID will do as well.
+// A descriptor of /proc/PID will do as well. As everywhere in our /proc that is a number: a process
+// that comes later and has the same is meant then.
 Result<ProcessArg> LoadSignalTarget(SyscallContext& ctx, int arg) {
-  ProcessArg loaded{TRY(ctx.FileArg(arg)), nullptr, nullptr};
-  const int32_t pid = loaded.file->inode() == nullptr ? 0 : loaded.file->inode()->ProcessId();
-  if (pid == 0) return LoadProcess(ctx, arg);
-  loaded.found = ctx.kernel().FindThreadGroup(pid);
-  if (loaded.found == nullptr) return Errno::kSRCH;
-  loaded.process = loaded.found.get();
-  return loaded;
+  FileRef file = TRY(ctx.FileArg(arg));
+  const int32_t pid = file->inode() == nullptr ? 0 : file->inode()->ProcessId();
+  if (pid == 0) return ProcessOf(std::move(file));
+  ThreadGroupRef found = ctx.kernel().FindThreadGroup(pid);
+  if (found == nullptr) return Errno::kSRCH;
+  ThreadGroup* const process = found.get();
+  return ProcessArg{std::move(file), std::move(found), process};
 }
 
 // PTRACE_MODE_ATTACH_REALCREDS of ptrace(2).
@@ -77,7 +77,7 @@ Result<int64_t> SysPidfdSendSignal(SyscallContext& ctx) {
 
 Result<int64_t> SysPidfdGetfd(SyscallContext& ctx) {
   if (ctx.Uint(2) != 0) return Errno::kINVAL;
-  const ProcessArg arg = TRY(LoadProcess(ctx, 0));
+  const ProcessArg arg = TRY(ProcessOf(TRY(ctx.FileArg(0))));
   const TaskRef leader = arg.process->leader();
   if (leader == nullptr) return Errno::kSRCH;
   TRY(CheckAttach(ctx, *leader));

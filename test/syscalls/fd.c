@@ -582,5 +582,8 @@ TEST(fcntl_notify_of_nothing) {
   const int directory = (int)OK(open(".", O_RDONLY | O_DIRECTORY));
   EXPECT_EQ(fcntl(directory, F_NOTIFY, DN_MULTISHOT), 0);
   EXPECT_EQ(fcntl(directory, F_NOTIFY, 0), 0);
+  const int file = (int)OK(open("/dev/null", O_RDONLY));
+  EXPECT_EQ(fcntl(file, F_NOTIFY, 0), 0);
+  EXPECT_ERRNO(fcntl(file, F_NOTIFY, DN_CREATE), ENOTDIR);
   EXPECT_ERRNO(fcntl(999, F_NOTIFY, 0), EBADF);
 }

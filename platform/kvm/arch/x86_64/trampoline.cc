@@ -1,5 +1,7 @@
 #include "platform/kvm/arch/x86_64/trampoline.h"
 
+#include "platform/kvm/arch/x86_64/registers.h"
+
 extern "C" {
 extern const std::byte ringfence_trampoline_deprivileged[];
 extern const std::byte ringfence_trampoline_privileged[];
@@ -24,7 +26,7 @@ std::optional<CallProgress> RebuildCaller(const TrampolineRegions& regions, uint
   if (offset >= regions.end) return std::nullopt;
   const uint32_t progress = page.state.exchange(CallPage::kIdle, std::memory_order_acq_rel);
   state->rip = state->rcx;
-  state->rflags = state->r11;
+  state->rflags = RingThreeFlags(state->r11);
   // A privileged stub that was about to resume: its call was answered by way of an exit.
   if (offset >= regions.exited) return CallProgress::kServed;
   if (offset < regions.posted || offset >= regions.exit) return CallProgress::kNotServed;

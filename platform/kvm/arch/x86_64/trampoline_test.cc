@@ -4,6 +4,7 @@
 #include <catch2/catch.hpp>
 #include <memory>
 
+#include "platform/kvm/arch/x86_64/registers.h"
 #include "platform/kvm/call_page_layout.h"
 
 namespace ringfence::kvm {
@@ -18,6 +19,22 @@ platform::ArchState InStub() {
   state.rsp = 0x7000;
   state.rflags = 0x2;
   return state;
+}
+
+TEST_CASE("bug: a kick on the way back from the trampoline lost IF") {
+  CallPage page{};
+  for (Flavour flavour : {Flavour::kPrivileged, Flavour::kDeprivileged}) {
+    const TrampolineRegions& r = TrampolineTable(flavour);
+    platform::ArchState state = InStub();
+    state.r11 = 0x46;
+    REQUIRE(RebuildCaller(r, r.result, page, &state).has_value());
+    CHECK(state.rflags == 0x246);
+  }
+  kvm_regs reported{};
+  reported.rflags = 0x93;  // in the program already, flags still as SFMASK left them
+  platform::ArchState state;
+  FromKvmRegs(reported, &state);
+  CHECK(state.rflags == 0x293);
 }
 
 TEST_CASE("both stubs fit a page, know their OUT and their regions in order") {
