@@ -144,12 +144,14 @@ TEST_CASE("NOPs that begin on a multiple of 16 may be a function's own") {
 
 TEST_CASE("padding is made of an assembler's fillers and nothing else") {
   Check("S c3 ^ 66 66 66 66 66 2e 0f 1f 84 00 00 00 00 00 | 55");  // LLVM
+  Check("S c3 ^ 66 66 66 66 66 66 2e 0f 1f 84 00 00 00 00 00 | 55");
   Check("S c3 ^ p11 p4 | 55");
+  Check("S c3 ^ p6 p2 | 55");
+  Check("S c3 66 66 90 p5 | 55");
   Check("S c3 ^ 0f 1f 40 00 66 90 90 | 55");
   Check("S c3 0f 1f 84 00 01 00 00 00 | 55");
   Check("S c3 66 0f 1f 84 00 00 02 00 00 | 55");  // XRay
   Check("S c3 0f 1f 41 00 66 90 90 | 55");
-  Check("S c3 66 66 66 66 66 66 66 2e 0f 1f 84 00 00 00 00 00 | 55");  // 17 bytes
   Check("S c3 2e 90 2e 90 2e 90 2e 90 | 55");
   Check("S c3 66 0f 1f 80 00 00 00 00 | 55");
   Check("S c3 00 00 00 00 00 00 00 00 | 55");
@@ -231,9 +233,14 @@ TEST_CASE("padding before a SYSCALL is found where 15 decodings agree") {
   Check("x14 c3 ^ p12 | b8 06 01 00 00 S x20");
   // Nor is it known to be one of those that are understood.
   Check("06 06 x12 06 06 c3 p12 | b8 06 01 00 00 S x20");
+  std::string moves;  // MOV $6, %al, of which the second byte is no instruction
+  for (int i = 0; i < 20; ++i) moves += "b0 06 ";
+  Check(moves + "c3 p12 | 50 S x20");
 }
 
 TEST_CASE("a rewritten SYSCALL is no end of control flow, its far jump is one") {
+  Check("S eb 80 ^ p12 | 55");
+  Check("S eb 7f ^ p12 | 55");
   Check("S eb 0a p8 | x2 ff 24 25 00 10 00 00 x20");
   Check("S eb 0a ^ p8 | x2 ff 24 05 00 10 00 00 x20");
   Check("x20 eb 20 p8 | S x22 ff 24 25 00 10 00 00 x20");

@@ -52,11 +52,11 @@ TEST_CASE("instructions without operands") {
 
 TEST_CASE("ModRM, SIB and displacements") {
   for (const char* hex :
-       {"89 c3", "89 03", "89 43 08", "89 83 00 01 00 00",              // by mod
-        "89 05 00 01 00 00", "89 45 08",                                // from RIP; from RBP
-        "89 04 24", "89 44 24 08", "89 84 24 00 01 00 00",              // SIB
-        "89 04 25 00 01 00 00", "89 44 05 08", "ff 24 c5 00 01 00 00",  // SIB without a base
-        "0f b6 04 24", "0f 1f 84 00 00 00 00 00", "f3 0f 1e fa"}) {
+       {"89 c3", "89 c4", "89 c5", "89 03", "89 43 08", "89 83 00 01 00 00",  // by mod
+        "89 05 00 01 00 00", "89 45 08",                                      // from RIP; from RBP
+        "89 04 24", "89 44 24 08", "89 84 24 00 01 00 00",                    // SIB
+        "89 04 25 00 01 00 00", "89 44 05 08", "ff 24 c5 00 01 00 00",        // SIB without a base
+        "0f b6 04 24", "0f c7 08", "0f c6 c8 01", "0f 1f 84 00 00 00 00 00", "f3 0f 1e fa"}) {
     CheckWhole(hex, hex[0] == 'f' && hex[1] == 'f');
   }
 }
@@ -106,7 +106,7 @@ TEST_CASE("immediates follow operand size and REX.W") {
 TEST_CASE("prefixes") {
   for (const char* hex : {"64 48 8b 04 25 28 00 00 00", "f0 48 0f b1 0a", "66 90", "2e 90",
                           "66 66 2e 0f 1f 84 00 00 00 00 00", "f2 0f 10 00", "67 8d 04 24",
-                          "66 66 66 66 66 66 66 66 66 66 66 66 66 66 90"}) {
+                          "41 b8 01 02 03 04", "66 66 66 66 66 66 66 66 66 66 66 66 66 66 90"}) {
     CheckWhole(hex);
   }
   CheckRefused("66 66 66 66 66 66 66 66 66 66 66 66 66 66 66 90");  // 16 bytes
@@ -124,6 +124,8 @@ TEST_CASE("the maps behind 0f, VEX and EVEX") {
   CheckRefused("66 c5 f8 77");
   CheckRefused("f3 c5 f8 77");
   CheckRefused("48 c5 f8 77");
+  CheckRefused("66 c4 e2 7d 58 c0");
+  CheckRefused("48 62 f1 fe 28 6f 06");
   CheckRefused("c4 e4 7d 58 c0");  // no such map
   CheckRefused("c4 e0 7d 58 c0");
 }
