@@ -11,8 +11,7 @@
 namespace ringfence::sentry {
 namespace {
 
-constexpr size_t kCallBytes = 2;  // SYSCALL, and the short jump
-constexpr size_t kLongestInstruction = 15;
+constexpr size_t kCallBytes = 2;     // SYSCALL, and the short jump
 constexpr size_t kProofBytes = 128;  // looked at to prove where an instruction begins
 constexpr size_t kAlignment = 16;    // of functions, in every compiler's defaults
 constexpr uint8_t kNop = 0x90;
@@ -123,7 +122,7 @@ bool MayBeReached(absl::Span<const uint8_t> text, size_t start, size_t length) {
   return found.into || (found.jump_to_end && found.table_jump);
 }
 
-// Whether control flow ends with the instruction of `length` bytes before `end`.
+// Whether control flow ends with `instruction`, which comes directly before `end`.
 bool EndsFlow(absl::Span<const uint8_t> text, size_t end, const Instruction& instruction) {
   if (!instruction.ends_flow) return false;
   if (text[end - instruction.length] != kShortJump) return true;
@@ -147,7 +146,7 @@ bool IsEndOfFlow(absl::Span<const uint8_t> text, size_t end) {
       leads[back] = rest == 0 ? EndsFlow(text, end, *instruction) : leads[rest];
     }
     neighbours = leads[back] ? neighbours + 1 : 0;
-    if (neighbours == kLongestInstruction) return true;
+    if (neighbours == kMaxInstructionBytes) return true;
   }
   return false;
 }

@@ -1,9 +1,9 @@
 #include "sentry/mm/arch/x86_64/instruction.h"
 
+#include <algorithm>
+
 namespace ringfence::sentry {
 namespace {
-
-constexpr size_t kMaxInstructionBytes = 15;
 
 // What follows an opcode, by its high (row) and low (column) digit:
 //   .  not understood       n  nothing              m  ModRM
@@ -193,7 +193,7 @@ bool HasModRm(char kind) {
   return kind == 'm' || kind == 'B' || kind == 'Z' || kind == 'g' || kind == 'G';
 }
 
-// UD2 and HLT count as ends for the compiler, not for us: a handler of their signal may step over.
+// UD2 and HLT are no ends: a handler of their signal may step over them.
 bool EndsFlow(uint8_t opcode, uint8_t reg) {
   switch (opcode) {
     case 0xc2:
@@ -211,7 +211,7 @@ bool EndsFlow(uint8_t opcode, uint8_t reg) {
 }  // namespace
 
 std::optional<Instruction> DecodeInstruction(absl::Span<const uint8_t> code) {
-  code = code.first(code.size() < kMaxInstructionBytes ? code.size() : kMaxInstructionBytes);
+  code = code.first(std::min(code.size(), kMaxInstructionBytes));
   const Prefixes prefixes = DecodePrefixes(code);
   const std::optional<Opcode> found = FindOpcode(code, prefixes);
   if (!found.has_value() || found->at >= code.size()) return std::nullopt;

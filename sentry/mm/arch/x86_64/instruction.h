@@ -14,8 +14,10 @@
 
 namespace ringfence::sentry {
 
+inline constexpr size_t kMaxInstructionBytes = 15;
+
 struct Instruction {
-  size_t length = 0;       // bytes, at most 15
+  size_t length = 0;       // bytes, at most kMaxInstructionBytes
   bool ends_flow = false;  // the next instruction is never executed by way of this one
 };
 
