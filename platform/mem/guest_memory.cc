@@ -63,8 +63,9 @@ absl::Status GuestMemory::Init() {
   auto reserved = window_.Reserve(window_bytes);
   auto counts = LazyArray<RefCountWord>::Create(window_bytes / kPageSize);
   auto chunks = LazyArray<std::atomic<uint32_t>>::Create(chunk_count_ + 1);
+  auto copies = LazyArray<std::atomic<uint32_t>>::Create(chunk_count_ + 1);
   auto frames = FrameAllocator::Create(anonymous_frames_ / kPagesPerHuge);
-  if (!reserved.ok() || !counts.ok() || !chunks.ok() || !frames.ok()) {
+  if (!reserved.ok() || !counts.ok() || !chunks.ok() || !copies.ok() || !frames.ok()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cannot reserve ", window_bytes >> 30,
                      " GiB of address space for guest memory: raise the limit (ulimit -v) or ask "
@@ -73,6 +74,7 @@ absl::Status GuestMemory::Init() {
   base_ = window_.base();
   counts_ = std::move(counts).value();
   chunk_frames_ = std::move(chunks).value();
+  chunk_copies_ = std::move(copies).value();
   absl::MutexLock lock(&mutex_);
   frames_.emplace(std::move(frames).value());
   return absl::OkStatus();
@@ -102,9 +104,9 @@ Result<FrameRun> GuestMemory::Allocate(uint64_t count) {
   std::optional<FrameAllocator::Grant> grant;
   {
     absl::MutexLock lock(&mutex_);
-    if (frames_->used_frames() + count > options_.max_anonymous_bytes / kPageSize) {
-      return Errno::kNOMEM;
-    }
+    const uint64_t most = options_.max_anonymous_bytes / kPageSize;
+    if (frames_->used_frames() + count > most) return Errno::kNOMEM;
+    if (frames_->used_frames() + copied_pages_ + count > most) DropAllCopiesLocked();
     while (!(grant = frames_->Take(count))) {
       if (!AddAnonymousSlotLocked()) return Errno::kNOMEM;
     }
@@ -223,11 +225,26 @@ void GuestMemory::Invalidate(FrameRun run) {
                             committed_bytes_.load(std::memory_order_relaxed));
     notifications_.fetch_add(1, std::memory_order_relaxed);
   }
-  if (split < end) {
-    window_.NotifyFile(split * kPageSize, (end - split) * kPageSize);
-    notifications_.fetch_add(1, std::memory_order_relaxed);
-  }
+  InvalidateFile(split, end);
   invalidations_done_.fetch_add(1, std::memory_order_seq_cst);
+}
+
+// One host call for neighbouring chunks of one kind. A chunk that becomes private just now is
+// replaced by that anyway, so either call is right.
+void GuestMemory::InvalidateFile(uint64_t first, uint64_t end) {
+  while (first < end) {
+    const bool copies = IsPrivate(first);
+    uint64_t stop = anonymous_frames_ + (ChunkOf(first) + 1) * kPagesPerHuge;
+    while (stop < end && IsPrivate(stop) == copies) stop += kPagesPerHuge;
+    stop = std::min(stop, end);
+    if (copies) {
+      window_.NotifyPrivate(first * kPageSize, (stop - first) * kPageSize);
+    } else {
+      window_.NotifyFile(first * kPageSize, (stop - first) * kPageSize);
+    }
+    notifications_.fetch_add(1, std::memory_order_relaxed);
+    first = stop;
+  }
 }
 
 uint64_t GuestMemory::InvalidationGeneration() const {
@@ -295,12 +312,73 @@ Result<FrameRun> GuestMemory::MapFileChunk(int fd, uint64_t file_offset, bool wr
   return FrameRun{Frame{first + kWindowStart / kPageSize}, kPagesPerHuge};
 }
 
+bool GuestMemory::ReserveCopies(uint64_t pages) {
+  const uint64_t memory = options_.max_anonymous_bytes / kPageSize;
+  const uint64_t most = std::min(memory / 16, kMaxCopiedBytes / kPageSize);
+  absl::MutexLock lock(&mutex_);
+  if (copied_pages_ + pages > most) return false;
+  // Not where memory is nearly used up: they would have to go again at once.
+  if (frames_->used_frames() + copied_pages_ + pages > memory - memory / 8) return false;
+  copied_pages_ += pages;
+  return true;
+}
+
+Result<void> GuestMemory::CopyFileChunk(Frame first, int fd, uint64_t file_offset, uint64_t pages) {
+  if (!IsFileFrame(first) || pages == 0 || pages > kPagesPerHuge) return Errno::kINVAL;
+  const uint64_t chunk = ChunkOf(Index(first));
+  DropCopies(first);
+  if (!ReserveCopies(pages)) return Errno::kNOMEM;
+  Result<void> copied = Ok();
+  if (chunk_copies_[chunk].load(std::memory_order_relaxed) == 0) {
+    invalidations_begun_.fetch_add(1, std::memory_order_seq_cst);
+    copied = window_.MapFilePrivate(ChunkOffset(chunk), kHugePageSize, fd, file_offset);
+    invalidations_done_.fetch_add(1, std::memory_order_seq_cst);
+    if (copied.ok()) chunk_copies_[chunk].store(1, std::memory_order_release);
+  }
+  if (copied.ok()) {
+    copied = window_.FillCopies(ChunkOffset(chunk), pages * kPageSize);
+    if (!copied.ok()) window_.DropCopies(ChunkOffset(chunk), kHugePageSize);
+  }
+  absl::MutexLock lock(&mutex_);
+  if (copied.ok()) {
+    chunk_copies_[chunk].store(static_cast<uint32_t>(1 + pages), std::memory_order_release);
+  } else {
+    copied_pages_ -= pages;
+  }
+  return copied;
+}
+
+void GuestMemory::DropCopies(Frame first) {
+  absl::MutexLock lock(&mutex_);
+  DropCopiesLocked(ChunkOf(Index(first)));
+}
+
+bool GuestMemory::HasCopies(Frame first) const {
+  return chunk_copies_[ChunkOf(Index(first))].load(std::memory_order_acquire) > 1;
+}
+
+void GuestMemory::DropCopiesLocked(uint64_t chunk) {
+  const uint32_t copies = chunk_copies_[chunk].load(std::memory_order_relaxed);
+  if (copies <= 1) return;
+  window_.DropCopies(ChunkOffset(chunk), kHugePageSize);
+  copied_pages_ -= copies - 1;
+  chunk_copies_[chunk].store(1, std::memory_order_release);
+}
+
+void GuestMemory::DropAllCopiesLocked() {
+  for (uint64_t chunk = 0; chunk < next_chunk_; ++chunk) DropCopiesLocked(chunk);
+}
+
 void GuestMemory::FreeFile(uint64_t first, uint64_t count) {
-  const uint64_t chunk = (first - anonymous_frames_) / kPagesPerHuge;
+  const uint64_t chunk = ChunkOf(first);
   const auto n = static_cast<uint32_t>(count);
   if (chunk_frames_[chunk].fetch_sub(n, std::memory_order_acq_rel) != n) return;
-  const uint64_t offset = (anonymous_frames_ + chunk * kPagesPerHuge) * kPageSize;
-  if (!window_.UnmapFile(offset, kHugePageSize).ok()) {
+  {
+    absl::MutexLock lock(&mutex_);
+    DropCopiesLocked(chunk);
+    chunk_copies_[chunk].store(0, std::memory_order_release);
+  }
+  if (!window_.UnmapFile(ChunkOffset(chunk), kHugePageSize).ok()) {
     // Harmless: the file stays mapped until the chunk is used again.
     Log(kWarning, "file chunk ", chunk, " cannot be unmapped");
   }
@@ -312,6 +390,7 @@ GuestMemory::Stats GuestMemory::GetStats() const {
   return {.anonymous_bytes = frames_->used_frames() * kPageSize,
           .committed_bytes = frames_->committed_blocks() * kHugePageSize,
           .file_chunks = chunks_in_use_,
+          .copied_bytes = copied_pages_ * kPageSize,
           .slots = slots_,
           .invalidations = notifications_.load(std::memory_order_relaxed),
           .forgotten = forgotten_.load(std::memory_order_relaxed)};

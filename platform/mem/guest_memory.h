@@ -137,10 +137,25 @@ class GuestMemory {
   // open. ENOMEM, also when all chunks are in use; ENODEV, EACCES as mmap(2); EINVAL.
   Result<FrameRun> MapFileChunk(int fd, uint64_t file_offset, bool writable);
 
+  // Copies. KVM's shadow paging brings neighbours of a faulting page along, but only those that the
+  // sentry could write (it asks for them with FOLL_WRITE): never pages of the host's page cache.
+  // CopyFileChunk makes the first `pages` pages of a chunk that is not writable the sandbox's own
+  // copies of the file's, in place: same frames, for all who have them, in one step per page. They
+  // no longer follow the file, except that a file that is cut takes them along.
+  // Copies are at most kMaxCopiedBytes and a sixteenth of guest memory, and together with what is
+  // in use never more than that memory: Allocate drops all copies when it needs their room.
+  // ENOMEM: over the budget or host memory is short; EFAULT: the file ends before; EINVAL. `fd` and
+  // `file_offset` are MapFileChunk's. One call per chunk at a time, with a reference held.
+  Result<void> CopyFileChunk(Frame first, int fd, uint64_t file_offset, uint64_t pages);
+  void DropCopies(Frame first);
+  bool HasCopies(Frame first) const;
+  static constexpr uint64_t kMaxCopiedBytes = uint64_t{64} << 20;
+
   struct Stats {
     uint64_t anonymous_bytes;  // frames in use
     uint64_t committed_bytes;  // blocks that hold at least one used or cached frame
     uint64_t file_chunks;
+    uint64_t copied_bytes;  // of the chunks, by CopyFileChunk
     uint64_t slots;
     uint64_t invalidations;  // host calls made for rule 2
     uint64_t forgotten;      // calls of ForgetTables
@@ -160,6 +175,17 @@ class GuestMemory {
   void FreeAnonymous(uint64_t first, uint64_t count);
   void FreeFile(uint64_t first, uint64_t count);
   void FreeRun(uint64_t first, uint64_t count);
+  uint64_t ChunkOf(uint64_t frame) const { return (frame - anonymous_frames_) / kPagesPerHuge; }
+  uint64_t ChunkOffset(uint64_t chunk) const {
+    return (anonymous_frames_ + chunk * kPagesPerHuge) * kPageSize;
+  }
+  bool IsPrivate(uint64_t frame) const {
+    return chunk_copies_[ChunkOf(frame)].load(std::memory_order_acquire) != 0;
+  }
+  void InvalidateFile(uint64_t first, uint64_t end);
+  bool ReserveCopies(uint64_t pages);
+  void DropCopiesLocked(uint64_t chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DropAllCopiesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Constant after Init.
   const Options options_;
@@ -173,7 +199,9 @@ class GuestMemory {
 
   LazyArray<RefCountWord> counts_;                 // per frame
   LazyArray<std::atomic<uint32_t>> chunk_frames_;  // per chunk: frames with a count above zero
-  std::atomic<uint64_t> committed_bytes_{0};       // anonymous part made accessible so far
+  // Per chunk: 0, or 1 + pages that count as copies where the host's mapping is a private one.
+  LazyArray<std::atomic<uint32_t>> chunk_copies_;
+  std::atomic<uint64_t> committed_bytes_{0};  // anonymous part made accessible so far
   std::atomic<uint64_t> invalidations_begun_{0};
   std::atomic<uint64_t> invalidations_done_{0};
   std::atomic<uint64_t> notifications_{0};
@@ -193,6 +221,7 @@ class GuestMemory {
   uint64_t next_chunk_ ABSL_GUARDED_BY(mutex_) = 0;  // never used from here on
   uint64_t chunks_in_use_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t chunks_in_slots_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t copied_pages_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t slots_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t refused_slot_ ABSL_GUARDED_BY(mutex_) = ~uint64_t{0};  // where the log says so
 };

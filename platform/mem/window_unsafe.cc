@@ -13,6 +13,7 @@ namespace {
 // 1 GiB keeps every slot so.
 constexpr uint64_t kAlignment = uint64_t{1} << 30;
 constexpr int kReserveFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, newer than the C library's headers
 
 }  // namespace
 
@@ -62,6 +63,25 @@ Result<void> Window::UnmapFile(uint64_t offset, uint64_t bytes) {
   return Ok();
 }
 
+Result<void> Window::MapFilePrivate(uint64_t offset, uint64_t bytes, int fd, uint64_t file_offset) {
+  void* p = mmap(base_ + offset, bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<off_t>(file_offset));
+  if (p == MAP_FAILED) return LastHostErrno();
+  // Best effort, as in Reserve.
+  madvise(p, bytes, MADV_DONTFORK);
+  madvise(p, bytes, MADV_DONTDUMP);
+  return Ok();
+}
+
+Result<void> Window::FillCopies(uint64_t offset, uint64_t bytes) {
+  if (madvise(base_ + offset, bytes, kPopulateWrite) != 0) return LastHostErrno();
+  return Ok();
+}
+
+void Window::DropCopies(uint64_t offset, uint64_t bytes) {
+  Check(madvise(base_ + offset, bytes, MADV_DONTNEED) == 0, "copies can be dropped");
+}
+
 // A protection change raises the notifier over exactly the given range (mm/mprotect.c) and keeps
 // the contents. Write-only is the state in between because the CPU cannot express it: the sentry
 // still reads and writes, only a KVM page-in by read may fail meanwhile (EFAULT, see
@@ -80,6 +100,10 @@ void Window::NotifyAnonymous(uint64_t offset, uint64_t bytes, uint64_t committed
 
 void Window::NotifyFile(uint64_t offset, uint64_t bytes) {
   Check(madvise(base_ + offset, bytes, MADV_DONTNEED) == 0, "file mappings can be invalidated");
+}
+
+void Window::NotifyPrivate(uint64_t offset, uint64_t bytes) {
+  if (!ProtectPair(offset, bytes)) NotifyFile(offset, bytes);
 }
 
 }  // namespace ringfence::platform

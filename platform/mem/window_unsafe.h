@@ -32,11 +32,21 @@ class Window {
                        bool writable);
   Result<void> UnmapFile(uint64_t offset, uint64_t bytes);
 
+  // Puts a private, writable mapping of the file in the place of MapFile's read-only one: the same
+  // bytes until FillCopies. The sentry stores nothing there.
+  Result<void> MapFilePrivate(uint64_t offset, uint64_t bytes, int fd, uint64_t file_offset);
+  // Makes each page of such a part our own copy of the file's / the file's again. EFAULT: past the
+  // end of the file; some pages may be copies. ENOMEM, EINVAL (Linux before 5.14).
+  Result<void> FillCopies(uint64_t offset, uint64_t bytes);
+  void DropCopies(uint64_t offset, uint64_t bytes);
+
   // Raise an MMU-notifier event over the part; contents survive, the sentry can always access it.
   // `committed` is how much is anonymous from offset 0: the fallback when a part cannot be split
   // off is the whole.
   void NotifyAnonymous(uint64_t offset, uint64_t bytes, uint64_t committed);
   void NotifyFile(uint64_t offset, uint64_t bytes);
+  // For MapFilePrivate's parts. Copies become the file's pages where the host has no mapping left.
+  void NotifyPrivate(uint64_t offset, uint64_t bytes);
 
  private:
   bool ProtectPair(uint64_t offset, uint64_t bytes);

@@ -21,6 +21,7 @@ std::string StatisticsJson(const Statistics& statistics) {
       {"spin_ns", platform.spin_ns},
       {"anonymous_bytes", statistics.memory.anonymous_bytes},
       {"file_chunks", statistics.memory.file_chunks},
+      {"copied_bytes", statistics.memory.copied_bytes},
       {"invalidations", statistics.memory.invalidations},
       {"tables_forgotten", statistics.memory.forgotten},
   };

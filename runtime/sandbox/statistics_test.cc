@@ -24,6 +24,7 @@ TEST_CASE("one JSON object with a number for each name") {
   statistics.memory.file_chunks = 13;
   statistics.memory.invalidations = ~uint64_t{0};
   statistics.memory.forgotten = 14;
+  statistics.memory.copied_bytes = 16;
   const std::string text = StatisticsJson(statistics);
   CHECK(text.back() == '\n');
   const nlohmann::json json = nlohmann::json::parse(text);
@@ -36,6 +37,7 @@ TEST_CASE("one JSON object with a number for each name") {
       {"vcpu_handovers", 10},   {"spin_ns", 11},
       {"anonymous_bytes", 12},  {"file_chunks", 13},
       {"tables_forgotten", 14}, {"invalidations", ~uint64_t{0}},
+      {"copied_bytes", 16},
   };
   CHECK(json == want);
 }

@@ -141,9 +141,11 @@ FaultResult MemoryManagerImpl::AnonymousLocked(const Vma& vma, VirtAddr addr) {
 
 Result<VirtAddr> MemoryManagerImpl::MapObjectRunLocked(const Vma& vma, VirtAddr addr,
                                                        VirtAddr limit) {
-  const Access access = vma.shared && vma.prot.write ? Access::kWrite : Access::kRead;
+  const Access access = vma.prot.write ? Access::kWrite : Access::kRead;
   const uint64_t count = (limit.value() - addr.value()) >> kPageShift;
-  FrameRun run = TRY(vma.object->GetFrames(vma.PageAt(addr), count, access));
+  const uint64_t page = vma.PageAt(addr);
+  const FrameRun run = TRY(vma.shared ? vma.object->GetFrames(page, count, access)
+                                      : vma.object->GetPrivateFrames(page, count, vma.prot.exec));
   MapOptions options{.prot = vma.LeafProt(), .soft_cow = !vma.shared, .soft_shared = true};
   if (!vma.shared) options.prot.write = false;
   TRY(MapRunLocked(addr, run, options));
@@ -174,7 +176,7 @@ FaultResult MemoryManagerImpl::ObjectLocked(const Vma& vma, VirtAddr addr) {
 // Private copies of the pages of `range`, as many as the object gives at once: at least `wanted`.
 Result<void> MemoryManagerImpl::MapCopiesLocked(const Vma& vma, VirtRange range, uint64_t wanted) {
   const FrameRun source =
-      TRY(vma.object->GetFrames(vma.PageAt(range.start), range.pages(), Access::kRead));
+      TRY(vma.object->GetPrivateFrames(vma.PageAt(range.start), range.pages(), vma.prot.exec));
   Result<FrameRun> copy = Errno::kFAULT;
   if (source.count >= wanted) copy = CopyRunLocked(source);
   memory_->Unref(source);

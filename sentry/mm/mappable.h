@@ -24,6 +24,14 @@ class Mappable {
   // Never calls back into MemoryManager.
   virtual Result<FrameRun> GetFrames(uint64_t page, uint64_t count, Access access) = 0;
 
+  // The same for a private mapping: frames that are only ever read, and which may be copies that
+  // show the pages as they are now and not what becomes of them (mmap(2) leaves that open for
+  // private mappings). `exec`: they may be executed.
+  virtual Result<FrameRun> GetPrivateFrames(uint64_t page, uint64_t count, bool exec) {
+    (void)exec;
+    return GetFrames(page, count, Access::kRead);
+  }
+
   // The MemoryManager tells which of its ranges show the object, so that truncation can find
   // them: the object calls MemoryManager::ZapMappable on each when pages go away. `page` is the
   // object's page at range.start. Called with the mm lock held: take only leaf locks.

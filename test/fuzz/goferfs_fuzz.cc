@@ -271,7 +271,10 @@ class Program {
     if (!Done(mappable, "mmap")) return;
     const uint64_t page = calls_.Number() % (uint64_t{1} << 51);
     const auto access = writable ? ringfence::Access::kWrite : ringfence::Access::kRead;
-    const Result<FrameRun> frames = (*mappable)->GetFrames(page, 1 + calls_.Below(4), access);
+    const uint64_t count = 1 + calls_.Below(4);
+    const Result<FrameRun> frames = page % 3 == 0
+                                        ? (*mappable)->GetPrivateFrames(page, count, page % 2 == 0)
+                                        : (*mappable)->GetFrames(page, count, access);
     if (Done(frames, "fault")) ThePlatform().memory().Unref(*frames);
     (void)(*mappable)->MappedName();
   }

@@ -282,7 +282,8 @@ struct MappedFixture : GoferFixture {
   void Mount() {
     platform::InstallSafeCopyHandler();
     GoferFs::Options options;
-    options.chunks = std::make_shared<ChunkCache>(&platform.memory(), 4);
+    options.chunks =
+        std::make_shared<ChunkCache>(&platform.memory(), ChunkCache::Options{.max_chunks = 4});
     chunks = options.chunks;
     GoferFixture::Mount(options);
   }

@@ -229,6 +229,28 @@ TEST_CASE("a mapping that is written lands in the file") {
   CHECK(ErrorOf(f.Open("/file").value()->GetMappable(f.ctx, true)) == Errno::kACCES);
 }
 
+TEST_CASE("text that a shared mapping may store to is not copied, before and after") {
+  GoferFixture f;
+  f.host.File("text", std::string(kPageSize, 'x'));
+  GoferFs::Options options;
+  options.access = GoferFs::Access::kReadWrite;
+  options.chunks = std::make_shared<ChunkCache>(
+      &f.platform.memory(), ChunkCache::Options{.copies = true, .hot = 1, .settled_ns = 0});
+  f.Mount(options);
+  platform::GuestMemory& memory = f.platform.memory();
+  const auto copied = [&] {
+    const MappableRef text = f.Open("/text").value()->GetMappable(f.ctx, false).value();
+    memory.Unref(text->GetPrivateFrames(0, 1, true).value());
+    return memory.GetStats().copied_bytes;
+  };
+  const bool before = GENERATE(false, true);
+  if (before) CHECK(copied() == kPageSize);
+  const FileRef file = f.Open("/text", O_RDWR).value();
+  const MappableRef stores = file->GetMappable(f.ctx, true).value();
+  CHECK(memory.GetStats().copied_bytes == 0);
+  CHECK(copied() == 0);
+}
+
 TEST_CASE("nothing keeps a file open for writing that nobody here writes") {
   Writable f;
   std::filesystem::copy_file("/bin/true", f.host / "program");

@@ -5,6 +5,9 @@
 //   mapped_file store FILE  for each line of standard input: a byte into each page of the shared
 //                           mapping, and how many pages took it
 //   mapped_file die FILE    reads all pages at each line, without a handler
+//   mapped_file text FILE   for each line of standard input: what a private, executable mapping
+//   from
+//                           the start can still read, and what is in the last of five new ones
 //   mapped_file loop FILE   reads all pages again and again until standard input ends
 #include <errno.h>
 #include <fcntl.h>
@@ -79,6 +82,35 @@ static void Look(const char* base, size_t pages) {
   close(p[1]);
 }
 
+static char* MapText(int fd, size_t pages) {
+  char* base = mmap(NULL, pages * kPage, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
+  if (base == MAP_FAILED) abort();
+  return base;
+}
+
+// What an old mapping shows of changes is unspecified, so only how much there is.
+static void LookAtText(const char* old, int fd, size_t pages) {
+  size_t good = 0, odd = 0, sum = 0, now = 0;
+  for (size_t i = 0; i < pages; ++i) {
+    if (Touch(old + i * kPage) >= 0) {
+      ++good;
+    } else {
+      odd += last_code != BUS_ADRERR || last_address != old + i * kPage;
+    }
+  }
+  for (int round = 0; round < 5; ++round) {
+    char* base = MapText(fd, pages);
+    sum = now = 0;
+    for (size_t i = 0; i < pages; ++i) {
+      const int byte = Touch(base + i * kPage);
+      now += byte >= 0;
+      sum += byte >= 0 ? (size_t)byte : 0;
+    }
+    munmap(base, pages * kPage);
+  }
+  printf("old %zu odd %zu new %zu sum %zu\n", good, odd, now, sum);
+}
+
 static size_t ReadAll(const char* base, size_t pages) {
   size_t good = 0;
   for (size_t i = 0; i < pages; ++i) good += Touch(base + i * kPage) >= 0;
@@ -93,9 +125,10 @@ int main(int argc, char** argv) {
   if (fd < 0 || fstat(fd, &s) != 0) return 2;
   const size_t pages = (size_t)s.st_size / kPage;
   const int prot = stores ? PROT_READ | PROT_WRITE : PROT_READ;
-  char* base = mmap(NULL, pages * kPage, prot, MAP_SHARED, fd, 0);
+  const int text = strcmp(argv[1], "text") == 0;
+  char* base = text ? MapText(fd, pages) : mmap(NULL, pages * kPage, prot, MAP_SHARED, fd, 0);
   if (base == MAP_FAILED) return 2;
-  close(fd);
+  if (!text) close(fd);
   struct sigaction action;
   memset(&action, 0, sizeof(action));
   action.sa_sigaction = OnBus;
@@ -115,6 +148,8 @@ int main(int argc, char** argv) {
   while (fgets(line, sizeof(line), stdin) != NULL) {
     if (strcmp(argv[1], "die") == 0) {
       printf("read %zu\n", ReadAll(base, pages));
+    } else if (text) {
+      LookAtText(base, fd, pages);
     } else if (stores) {
       StoreAll(base, pages, line[0]);
     } else {

@@ -202,6 +202,7 @@ Result<MappableRef> GoferRegular::GetMappable(const CallContext& ctx, Descriptor
   absl::MutexLock lock(&mutex_);
   if (pages_ == nullptr) {
     pages_ = std::make_shared<FdPages>(state_->options.chunks, false, device_, key_.ino);
+    if (!writable_pages_.expired()) pages_->KeepLive();
   }
   return pages_->Use(std::move(fd), std::move(name));
 }
@@ -215,6 +216,7 @@ Result<MappableRef> GoferRegular::GetWritableMappable(const WriteHandleRef& hand
   if (pages == nullptr) {
     pages = std::make_shared<FdPages>(state_->options.chunks, true, device_, key_.ino);
     writable_pages_ = pages;
+    if (pages_ != nullptr) pages_->KeepLive();
   }
   return pages->Use(Descriptor(handle, &handle->fd()), std::move(name));
 }

@@ -151,12 +151,15 @@ bool IsEndOfFlow(absl::Span<const uint8_t> text, size_t end) {
   return false;
 }
 
+bool IsUsable(absl::Span<const uint8_t> text, size_t at, size_t length) {
+  return length >= kFarJumpBytes && !MayBeReached(text, at, length);
+}
+
 std::optional<size_t> FindBehind(absl::Span<const uint8_t> text, size_t call, uint64_t address) {
   const size_t furthest = call + kCallBytes + INT8_MAX;
   bool ended = false;
   for (size_t at = call + kCallBytes; at <= furthest;) {
-    const size_t length = ended ? PaddingBytes(text.subspan(at), address + at) : 0;
-    if (length >= kFarJumpBytes && !MayBeReached(text, at, length)) return at;
+    if (ended && IsUsable(text, at, PaddingBytes(text.subspan(at), address + at))) return at;
     const std::optional<Instruction> instruction = DecodeInstruction(text.subspan(at));
     if (!instruction.has_value()) return std::nullopt;
     at += instruction->length;
@@ -170,9 +173,7 @@ std::optional<size_t> FindBefore(absl::Span<const uint8_t> text, size_t call, ui
   for (size_t back = kFarJumpBytes; back <= furthest; ++back) {
     const size_t at = call - back;
     const size_t length = PaddingBytes(text.subspan(at, back), address + at);
-    // The proof comes first: fillers can be read as padding from many starts, with one end of flow.
-    if (length < kFarJumpBytes || !IsEndOfFlow(text, at)) continue;
-    if (!MayBeReached(text, at, length)) return at;
+    if (IsUsable(text, at, length) && IsEndOfFlow(text, at)) return at;
   }
   return std::nullopt;
 }
