@@ -208,6 +208,12 @@ TEST_CASE("padding that something jumps to or refers to is in use") {
   Check("0f 85 03 00 00 00 S c3 p12 | 55");
 }
 
+TEST_CASE("padding before a SYSCALL that something jumps to is in use") {
+  Check("x20 c3 ^ p12 | b8 06 01 00 00 S x20");
+  Check("x20 c3 p12 | b8 06 01 00 00 S 75 eb x20");
+  Check("x18 74 01 c3 p12 | b8 06 01 00 00 S x20");
+}
+
 TEST_CASE("padding inside of a function is none if there is a jump table") {
   Check("S 77 0d c3 ^ p12 | 55");
   Check("S 77 0d c3 p12 | ff e0");
