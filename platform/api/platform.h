@@ -24,9 +24,12 @@
 namespace ringfence::platform {
 
 // Why Switch returned.
-struct SyscallExit {};  // orig_rax = number, rdi rsi rdx r10 r8 r9 = arguments, rip after SYSCALL,
-                        // rcx = rip and r11 = rflags as on Linux
-struct FaultExit {      // page fault that the page tables do not satisfy
+struct SyscallExit {  // orig_rax = number, rdi rsi rdx r10 r8 r9 = arguments, rip after SYSCALL,
+                      // rcx = rip and r11 = rflags as on Linux
+  // The SYSCALL instruction itself was expensive; AddressSpace::AddCallSite makes it cheap.
+  bool trapped = false;
+};
+struct FaultExit {  // page fault that the page tables do not satisfy
   VirtAddr address;
   Access access;
   bool present;  // the page was mapped, the right was missing
@@ -48,6 +51,8 @@ using Exit =
 struct SyscallRequest {
   uint64_t number;
   uint64_t args[6];
+  // As SyscallExit::trapped: the address behind the SYSCALL, or 0. A guest can choose it.
+  uint64_t trapped_after = 0;
 };
 
 // What a service thread calls for a call posted by a running guest.
@@ -113,6 +118,7 @@ class Platform {
   struct Counters {
     uint64_t exits_syscall, exits_fault, exits_exception, exits_interrupt, exits_other;
     uint64_t exitless_calls, exitless_punts, kicks, vcpu_handovers, spin_ns;
+    uint64_t trapped_calls;  // SyscallExit::trapped, those that a service thread answered included
   };
   virtual Counters GetCounters() const = 0;
   virtual std::string Describe() const = 0;  // kind of host and flavour, for logs

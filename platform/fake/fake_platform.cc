@@ -167,7 +167,8 @@ Platform::Counters FakePlatform::GetCounters() const {
           .exitless_punts = counters_->punts,
           .kicks = counters_->kicks,
           .vcpu_handovers = 0,
-          .spin_ns = 0};
+          .spin_ns = 0,
+          .trapped_calls = 0};
 }
 
 std::optional<FaultExit> FakePlatform::Load(AddressSpace& space, VirtAddr va, void* to, size_t n) {

@@ -33,20 +33,23 @@ struct CallPage {
   uint32_t unused0[14];
   // One cache line carries the whole exchange.
   std::atomic<uint32_t> state;
-  uint32_t unused1;
-  std::atomic<uint64_t> rax;  // number when posted, result when done
+  std::atomic<uint32_t> trapped;  // 1: by the SYSCALL instruction, 0: by a jump of a call site
+  std::atomic<uint64_t> rax;      // number when posted, result when done
   std::atomic<uint64_t> args[6];
   // The stub's own.
   std::atomic<uint64_t> saved_rsp;
-  uint64_t unused2[7];
+  std::atomic<uint64_t> after;  // address behind the latest SYSCALL that trapped
+  uint64_t unused2[6];
   uint64_t scratch_stack[8];
 };
 static_assert(offsetof(CallPage, mode) == CALL_PAGE_MODE);
 static_assert(offsetof(CallPage, spin_limit) == CALL_PAGE_SPIN);
 static_assert(offsetof(CallPage, state) == CALL_PAGE_STATE);
+static_assert(offsetof(CallPage, trapped) == CALL_PAGE_TRAPPED);
 static_assert(offsetof(CallPage, rax) == CALL_PAGE_RAX);
 static_assert(offsetof(CallPage, args) == CALL_PAGE_ARGS);
 static_assert(offsetof(CallPage, saved_rsp) == CALL_PAGE_RSP);
+static_assert(offsetof(CallPage, after) == CALL_PAGE_AFTER);
 static_assert(sizeof(CallPage) == CALL_PAGE_STACK_TOP);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 

@@ -5,9 +5,11 @@
 #define CALL_PAGE_MODE 0
 #define CALL_PAGE_SPIN 4
 #define CALL_PAGE_STATE 64
+#define CALL_PAGE_TRAPPED 68
 #define CALL_PAGE_RAX 72
 #define CALL_PAGE_ARGS 80
 #define CALL_PAGE_RSP 128
+#define CALL_PAGE_AFTER 136
 #define CALL_PAGE_STACK_TOP 256
 
 // Distance from a trampoline's code page to its data page.

@@ -77,7 +77,7 @@ class BareLoop {
     MUST(image_->PrepareVcpu(0));  // it exists
     vcpu_->SetFlavour(flavour_);
     shared_ = {memory_.get(), image_->table(), image_->trampoline(),
-               flavour_ == Flavour::kDeprivileged};
+               flavour_ == Flavour::kDeprivileged, 0};
     space_ = MUST(KvmAddressSpace::Create(&shared_));  // fresh memory
     code_ = MUST(memory_->Allocate(1));                // fresh memory
     // mov eax, 39; syscall; dec r15; jnz back; mov eax, 60; syscall; jmp back
@@ -108,7 +108,7 @@ class BareLoop {
         regs.rip = regs.rcx;
         regs.rflags = regs.r11;
       } else {
-        regs.rip = TrampolineCode(0).value() + TrampolineTable(flavour_).exited;
+        regs.rip = kTrampolineCode.value() + TrampolineTable(flavour_).exited;
       }
       regs.rax = 0;
       run->kvm_valid_regs = KVM_SYNC_X86_REGS;

@@ -1,5 +1,6 @@
-// KvmAddressSpace: platform/mem's AddressSpace with what vCPUs need in it: the shared kernel part
-// and, per vCPU that ever ran it, a trampoline with a data page of its own.
+// KvmAddressSpace: platform/mem's AddressSpace with what vCPUs need in it: the shared kernel part,
+// the stubs of call sites and, per vCPU that ever ran it, a root with a trampoline and a data page
+// of its own.
 //
 // It also adds a lock. The sentry serialises its calls on a space, but vCPU threads map trampolines
 // and read code bytes without the sentry's lock; every method that edits tables therefore holds
@@ -16,6 +17,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "platform/kvm/arch/x86_64/call_stubs.h"
 #include "platform/kvm/call_page.h"
 #include "platform/mem/address_space.h"
 
@@ -26,16 +28,24 @@ struct SpaceShared {
   platform::GuestMemory* memory;
   Frame kernel_table;
   Frame trampoline_code;
-  bool trampoline_user;  // deprivileged flavour: ring 3 may reach it
+  bool trampoline_user;   // deprivileged flavour: ring 3 may reach it
+  uint64_t direct_entry;  // where call sites enter the trampoline; 0: no call sites
 };
 
 class KvmAddressSpace final : public platform::AddressSpace {
  public:
   static Result<std::unique_ptr<KvmAddressSpace>> Create(const SpaceShared* shared);
 
-  // The data page of vCPU `index`, mapped with its trampoline if it was not. Lives as long as the
-  // space. ENOMEM. Any thread.
-  Result<CallPage*> TrampolineFor(unsigned index);
+  // What vCPU `index` runs the space with, made if it was not. Lives as long as the space. ENOMEM.
+  // Any thread.
+  struct VcpuView {
+    uint64_t root;  // for CR3
+    CallPage* page;
+  };
+  Result<VcpuView> ViewFor(unsigned index);
+
+  // The call site that `rip` is on the way from to the trampoline.
+  std::optional<CallSite> CallSiteOf(VirtAddr rip);
 
   // Copies up to `bytes` bytes of guest memory at `va`; returns how many could be read.
   // Any thread; what the guest changes meanwhile is seen or not.
@@ -54,20 +64,30 @@ class KvmAddressSpace final : public platform::AddressSpace {
   void Visit(VirtRange range, VisitFn visit) const override { inner_->Visit(range, visit); }
   Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) override;
   uint64_t TableBytes() const override { return inner_->TableBytes(); }
-  uint64_t RootPhys() const override { return inner_->RootPhys(); }
+  uint64_t RootPhys(unsigned root = 0) const override { return inner_->RootPhys(root); }
+  Result<unsigned> AddRoot() override;
   uint64_t Id() const override { return inner_->Id(); }
-  Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) override;
+  Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user,
+                               unsigned root = 0) override;
   void SetKernelTable(Frame table) override { inner_->SetKernelTable(table); }
+  Result<uint32_t> AddCallSite(const CallSite& site) override;
+  Result<void> CopyCallSitesTo(AddressSpace& child) override;
 
  private:
   KvmAddressSpace(const SpaceShared* shared, std::unique_ptr<platform::AddressSpace> inner)
       : shared_(shared), inner_(std::move(inner)) {}
 
+  // Maps code and data page for a vCPU in `root`.
+  Result<CallPage*> MapTrampoline(unsigned root) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  CallStubs& Stubs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   const SpaceShared* const shared_;
   absl::Mutex mu_;
   // The pointer is constant; edits through it happen under mu_.
   const std::unique_ptr<platform::AddressSpace> inner_;
-  std::vector<CallPage*> call_pages_ ABSL_GUARDED_BY(mu_);  // by vCPU index; null = not mapped
+  std::vector<VcpuView> views_ ABSL_GUARDED_BY(mu_);  // by vCPU index; null page = not there
+  unsigned next_root_ ABSL_GUARDED_BY(mu_) = 0;
+  std::unique_ptr<CallStubs> stubs_ ABSL_GUARDED_BY(mu_);  // null: no call site yet
 };
 
 }  // namespace ringfence::kvm

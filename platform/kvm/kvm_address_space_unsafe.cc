@@ -12,13 +12,11 @@ Result<std::unique_ptr<KvmAddressSpace>> KvmAddressSpace::Create(const SpaceShar
   return std::unique_ptr<KvmAddressSpace>(new KvmAddressSpace(shared, std::move(inner)));
 }
 
-Result<CallPage*> KvmAddressSpace::TrampolineFor(unsigned index) {
-  absl::MutexLock lock(&mu_);
-  if (index < call_pages_.size() && call_pages_[index] != nullptr) return call_pages_[index];
+Result<CallPage*> KvmAddressSpace::MapTrampoline(unsigned root) {
   const bool user = shared_->trampoline_user;
   const FrameRun data = TRY(shared_->memory->Allocate(1));
   Result<void> mapped =
-      inner_->MapPlatformPage(TrampolineData(index), data.first, Prot::RW(), user);
+      inner_->MapPlatformPage(kTrampolineData, data.first, Prot::RW(), user, root);
   if (!mapped.ok()) {
     shared_->memory->Unref(data);
     return mapped.error();
@@ -26,16 +24,58 @@ Result<CallPage*> KvmAddressSpace::TrampolineFor(unsigned index) {
   // The address space takes a reference of its own on the shared code frame.
   const FrameRun code{shared_->trampoline_code, 1};
   shared_->memory->Ref(code);
-  mapped = inner_->MapPlatformPage(TrampolineCode(index), code.first, Prot::RX(), user);
+  mapped = inner_->MapPlatformPage(kTrampolineCode, code.first, Prot::RX(), user, root);
   if (!mapped.ok()) {
     shared_->memory->Unref(code);
     return mapped.error();
   }
-  if (call_pages_.size() <= index) call_pages_.resize(index + 1);
   // SAFETY: a zeroed anonymous frame, page aligned, that lives as long as this space; all fields
   // are integers or lock-free atomics for which zero is a value.
-  call_pages_[index] = reinterpret_cast<CallPage*>(shared_->memory->HostAddress(data.first));
-  return call_pages_[index];
+  return reinterpret_cast<CallPage*>(shared_->memory->HostAddress(data.first));
+}
+
+Result<KvmAddressSpace::VcpuView> KvmAddressSpace::ViewFor(unsigned index) {
+  absl::MutexLock lock(&mu_);
+  if (index < views_.size() && views_[index].page != nullptr) return views_[index];
+  // A root of which only a part could be mapped is not used; the space has it until it ends.
+  const unsigned root = next_root_ == 0 ? 0 : TRY(inner_->AddRoot());
+  ++next_root_;
+  CallPage* const page = TRY(MapTrampoline(root));
+  if (views_.size() <= index) views_.resize(index + 1);
+  views_[index] = {inner_->RootPhys(root), page};
+  return views_[index];
+}
+
+CallStubs& KvmAddressSpace::Stubs() {
+  if (stubs_ == nullptr) {
+    stubs_ = std::make_unique<CallStubs>(shared_->memory, inner_.get(), shared_->direct_entry);
+  }
+  return *stubs_;
+}
+
+Result<uint32_t> KvmAddressSpace::AddCallSite(const CallSite& site) {
+  if (shared_->direct_entry == 0) return Errno::kNOSYS;
+  absl::MutexLock lock(&mu_);
+  return Stubs().Add(site);
+}
+
+Result<void> KvmAddressSpace::CopyCallSitesTo(AddressSpace& child) {
+  // Every space of this platform is a KvmAddressSpace; nobody else knows the child yet.
+  auto& kvm_child = static_cast<KvmAddressSpace&>(child);
+  absl::MutexLock lock(&mu_);
+  if (stubs_ == nullptr) return Ok();
+  absl::MutexLock child_lock(&kvm_child.mu_);
+  return stubs_->CopyTo(kvm_child.Stubs());
+}
+
+std::optional<platform::AddressSpace::CallSite> KvmAddressSpace::CallSiteOf(VirtAddr rip) {
+  absl::MutexLock lock(&mu_);
+  return stubs_ == nullptr ? std::nullopt : stubs_->SiteOf(rip);
+}
+
+Result<unsigned> KvmAddressSpace::AddRoot() {
+  absl::MutexLock lock(&mu_);
+  return inner_->AddRoot();
 }
 
 size_t KvmAddressSpace::PeekCode(VirtAddr va, uint8_t* out, size_t bytes) {
@@ -99,9 +139,10 @@ Result<void> KvmAddressSpace::CloneInto(AddressSpace& child, VirtRange range, bo
   return inner_->CloneInto(*kvm_child.inner_, range, cow);
 }
 
-Result<void> KvmAddressSpace::MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) {
+Result<void> KvmAddressSpace::MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user,
+                                              unsigned root) {
   absl::MutexLock lock(&mu_);
-  return inner_->MapPlatformPage(va, frame, prot, user);
+  return inner_->MapPlatformPage(va, frame, prot, user, root);
 }
 
 }  // namespace ringfence::kvm

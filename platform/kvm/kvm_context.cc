@@ -20,6 +20,7 @@ constexpr uint8_t kVectorGeneralProtection = 13;
 // wait for a CPU half-way. A page that really is gone, beside others that never stop, ends here.
 constexpr auto kUnbackedPatience = std::chrono::seconds(1);
 constexpr size_t kLongestInstruction = 15;
+constexpr uint64_t kSyscallBytes = 2;
 
 }  // namespace
 
@@ -211,7 +212,7 @@ std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpac
     case ExitKind::kCall:
       return OnCall(state);
     case ExitKind::kKicked:
-      return OnKick(state);
+      return OnKick(space, state);
     case ExitKind::kException:
       return OnException(exit.vector, space, state);
     case ExitKind::kGuestIo:
@@ -247,18 +248,28 @@ std::optional<Exit> KvmContext::OnCall(ArchState& state) {
 Exit KvmContext::ReportCall(ArchState& state) {
   state.orig_rax = state.rax;
   Count(shared_.stats->exits_syscall);
-  return platform::SyscallExit{};
+  const bool trapped = vcpu_->page()->trapped.load(std::memory_order_relaxed) != 0;
+  if (trapped) Count(shared_.stats->trapped_calls);
+  return platform::SyscallExit{.trapped = trapped};
 }
 
-std::optional<CallProgress> KvmContext::Rebuild(ArchState& state) {
+std::optional<CallProgress> KvmContext::Rebuild(KvmAddressSpace& space, ArchState& state) {
   if (!vcpu_->MayRunTrampoline()) return std::nullopt;
+  if (const auto site = space.CallSiteOf(VirtAddr(state.rip))) {
+    // As good as in the trampoline.
+    state.rip = state.rcx = site->after.value();
+    if (site->number.has_value()) state.rax = *site->number;
+    state.r11 = RingThreeFlags(state.rflags);
+    vcpu_->page()->trapped.store(0, std::memory_order_relaxed);
+    return CallProgress::kNotServed;
+  }
   const uint64_t offset = vcpu_->TrampolineOffset(state.rip);
   return RebuildCaller(TrampolineTable(shared_.flavour), offset, *vcpu_->page(), &state);
 }
 
-std::optional<Exit> KvmContext::OnKick(ArchState& state) {
+std::optional<Exit> KvmContext::OnKick(KvmAddressSpace& space, ArchState& state) {
   vcpu_->Store(&state);
-  if (Rebuild(state) == CallProgress::kNotServed) return ReportCall(state);
+  if (Rebuild(space, state) == CallProgress::kNotServed) return ReportCall(state);
   if (TakeInterrupt()) return platform::InterruptedExit{};
   return std::nullopt;
 }
@@ -267,8 +278,16 @@ std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& spa
                                             ArchState& state) {
   const RawException raw = vcpu_->StoreException(vector, &state);
   if (vector == kVectorDebug) {
-    // A program that jumped into the stub with TF set.
-    const std::optional<CallProgress> progress = Rebuild(state);
+    const auto site = space.CallSiteOf(VirtAddr(state.rip));
+    if (site && site->number) {
+      // It has stepped over what it takes for the load of its number.
+      state.rip = site->after.value() - kSyscallBytes;
+      state.rax = *site->number;
+      Count(shared_.stats->exits_exception);
+      return platform::ExceptionExit{kVectorDebug, 0};
+    }
+    // A program that came to the stub by a jump, with TF set.
+    const std::optional<CallProgress> progress = Rebuild(space, state);
     if (progress == CallProgress::kServed) return std::nullopt;
     if (progress == CallProgress::kNotServed) return ReportCall(state);
   }

@@ -80,10 +80,10 @@ class KvmContext final : public platform::Context, private VcpuClient {
                                          platform::ArchState& state);
   // The caller's registers if the vCPU stopped inside its trampoline: nullopt in `progress` when
   // it did not.
-  std::optional<CallProgress> Rebuild(platform::ArchState& state);
+  std::optional<CallProgress> Rebuild(KvmAddressSpace& space, platform::ArchState& state);
   std::optional<platform::Exit> OnCall(platform::ArchState& state);
   platform::Exit ReportCall(platform::ArchState& state);
-  std::optional<platform::Exit> OnKick(platform::ArchState& state);
+  std::optional<platform::Exit> OnKick(KvmAddressSpace& space, platform::ArchState& state);
   std::optional<platform::Exit> OnException(uint8_t vector, KvmAddressSpace& space,
                                             platform::ArchState& state);
   std::optional<platform::Exit> OnNotBacked(platform::ArchState& state);

@@ -10,6 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "platform/kvm/arch/x86_64/call_stubs.h"
+#include "platform/kvm/arch/x86_64/kernel_image.h"
+#include "platform/kvm/arch/x86_64/trampoline.h"
 #include "platform/kvm/test_guest.h"
 
 namespace ringfence::kvm {
@@ -103,8 +106,8 @@ TEST_CASE("a fault on a supervisor page or the trampoline is the program's") {
   TestGuest guest(&TestPlatform());
   guest.SetCode(Code()({0x48, 0x8b, 0x1f}));
   auto context = MUST(TestPlatform().NewContext());  // tests have memory
-  for (uint64_t address : {uint64_t{0xffffffff80000000}, uint64_t{0xffffffff80001000},
-                           uint64_t{0xffffffff80010000}, uint64_t{0xffffc90000100000}}) {
+  for (uint64_t address : {KernelImage::kGdt, KernelImage::kStubs, KernelImage::kVcpuPages,
+                           kTrampolineCode.value() + 0x100000, kCallStubs}) {
     ArchState state = guest.Start();
     state.rdi = address;
     Exit exit = context->Switch(*guest.space, state, kExitMode);

@@ -138,8 +138,10 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   image_ = std::move(image).value();
   absl::Status status = Probe(options);
   if (!status.ok()) return status;
-  space_shared_ = {memory_.get(), image_->table(), image_->trampoline(),
-                   host_.flavour == Flavour::kDeprivileged};
+  const bool deprivileged = host_.flavour == Flavour::kDeprivileged;
+  const uint64_t direct = kTrampolineCode.value() + TrampolineTable(Flavour::kDeprivileged).direct;
+  space_shared_ = {memory_.get(), image_->table(), image_->trampoline(), deprivileged,
+                   deprivileged ? direct : 0};
   absl::StatusOr<int64_t> exit_ns = MeasureExit(&space_shared_, *first_vcpu_);
   if (!exit_ns.ok()) return exit_ns.status();
   exit_ns_ = *exit_ns;
@@ -200,6 +202,7 @@ KvmPlatform::Counters KvmPlatform::GetCounters() const {
   c.exits_other = get(stats_.exits_other);
   c.exitless_calls = get(stats_.exitless_calls);
   c.exitless_punts = get(stats_.exitless_punts);
+  c.trapped_calls = get(stats_.trapped_calls);
   c.kicks = get(stats_.kicks);
   c.vcpu_handovers = pool_->handovers();
   c.spin_ns = get(stats_.spin_ns);

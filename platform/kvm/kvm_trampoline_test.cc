@@ -79,7 +79,7 @@ uint64_t JumpEverywhere(platform::Platform& platform, Context& context, uint64_t
     if (offset % 2 == 0) state.rcx = kTestCode;
     if (offset % 3 == 0) state.rsp = kTestStack;
     state.rflags = (rng() & 0x240dd5) | 0x202;
-    state.rip = kTrampolineBase + offset;
+    state.rip = kTrampolineCode.value() + offset;
     const Exit exit = context.Switch(*guest.space, state, {});
     INFO("offset " << offset);
     REQUIRE_FALSE(std::holds_alternative<platform::FatalExit>(exit));
@@ -113,7 +113,7 @@ TEST_CASE("the trampoline's code cannot be written, a privileged one not even re
   // mov [rdi], rax; syscall; mov rax, [rsi]; syscall
   guest.SetCode(Code()({0x0f, 0x05})({0x48, 0x89, 0x07})({0x0f, 0x05}));
   ArchState state = guest.Start();
-  state.rdi = kTrampolineBase;
+  state.rdi = kTrampolineCode.value();
   Exit exit = context->Switch(*guest.space, state, {.exitless = false});
   REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
   exit = context->Switch(*guest.space, state, {.exitless = false});
@@ -146,7 +146,7 @@ TEST_CASE("a sibling that scribbles over the data page confuses only its own pro
   std::atomic<bool> stop{false};
   std::thread other([&] {
     ArchState state = guest.Start(64);
-    state.rdi = kTrampolineBase + kPageSize;
+    state.rdi = kTrampolineData.value();
     state.r13 = 6364136223846793005u;
     state.r14 = 1442695040888963407u;
     while (!stop) {

@@ -105,7 +105,7 @@ absl::StatusOr<ProbeResult> Judge(const DecodedExit& exit, const Vcpu& vcpu,
 
 absl::StatusOr<ProbeResult> ProbeHost(platform::GuestMemory* memory, const KernelImage& image,
                                       Vcpu& vcpu) {
-  const SpaceShared shared{memory, image.table(), image.trampoline(), false};
+  const SpaceShared shared{memory, image.table(), image.trampoline(), false, 0};
   absl::StatusOr<std::unique_ptr<ProbeSpace>> space =
       ProbeSpace::Create(&shared, kProgram, sizeof(kProgram));
   if (!space.ok()) return space.status();

@@ -174,11 +174,15 @@ void ServiceThread::TryServe(CallGate& gate, ExitlessPolicy::Window* window) {
     platform::SyscallRequest request;
     request.number = page.rax.load(std::memory_order_relaxed);
     for (int i = 0; i < 6; ++i) request.args[i] = page.args[i].load(std::memory_order_relaxed);
+    if (page.trapped.load(std::memory_order_relaxed) != 0) {
+      request.trapped_after = page.after.load(std::memory_order_relaxed);
+    }
     int64_t result = 0;
     if (gate.service()->Serve(request, &result)) {
       page.rax.store(static_cast<uint64_t>(result), std::memory_order_relaxed);
       page.state.store(CallPage::kDone, std::memory_order_release);
       Count(stats_->exitless_calls);
+      if (request.trapped_after != 0) Count(stats_->trapped_calls);
       ++window->served;
       not_served_in_a_row_.store(0, std::memory_order_relaxed);
     } else {

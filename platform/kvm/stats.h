@@ -15,6 +15,7 @@ struct Stats {
   std::atomic<uint64_t> exits_other{0};
   std::atomic<uint64_t> exitless_calls{0};
   std::atomic<uint64_t> exitless_punts{0};
+  std::atomic<uint64_t> trapped_calls{0};
   std::atomic<uint64_t> kicks{0};
   std::atomic<uint64_t> spin_ns{0};
 };

@@ -21,7 +21,7 @@ Vcpu::Vcpu(VcpuFd fd, KernelImage* image, Flavour flavour, unsigned index)
 void Vcpu::SetFlavour(Flavour flavour) {
   flavour_ = flavour;
   const TrampolineRegions& regions = TrampolineTable(flavour);
-  geometry_ = {.trampoline = TrampolineCode(index()).value(),
+  geometry_ = {.trampoline = kTrampolineCode.value(),
                .out_offset = regions.exit,
                .exited_offset = regions.exited,
                .stubs = KernelImage::kStubs,
@@ -35,7 +35,7 @@ Result<std::unique_ptr<Vcpu>> Vcpu::Create(VmFd& vm, KernelImage* image, Flavour
                                            unsigned index) {
   TRY(image->PrepareVcpu(index));
   VcpuFd fd = TRY(vm.CreateVcpu(index));
-  TRY(InitVcpu(fd, index, TrampolineCode(index).value()));
+  TRY(InitVcpu(fd, index, kTrampolineCode.value()));
   // The state that Load edits; KVM refreshes it at every exit from here on.
   fd.run()->s.regs.sregs = TRY(fd.GetSregs());
   fd.run()->kvm_valid_regs = kSyncAll;
@@ -44,9 +44,10 @@ Result<std::unique_ptr<Vcpu>> Vcpu::Create(VmFd& vm, KernelImage* image, Flavour
 
 Result<void> Vcpu::SetSpace(KvmAddressSpace& space) {
   if (space.Id() == space_id_) return Ok();
-  page_ = TRY(space.TrampolineFor(index()));
+  const KvmAddressSpace::VcpuView view = TRY(space.ViewFor(index()));
+  page_ = view.page;
   space_id_ = space.Id();
-  root_ = space.RootPhys();
+  root_ = view.root;
   root_changed_ = true;
   return Ok();
 }

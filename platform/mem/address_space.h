@@ -37,6 +37,9 @@ namespace ringfence::platform {
 
 // End of the range that applications can use: TASK_SIZE of x86-64 with 4-level paging.
 inline constexpr VirtAddr kUserEnd{0x7ffffffff000};
+// What the shared kernel part (SetKernelTable) and the own part of each root (AddRoot) begin with.
+inline constexpr VirtAddr kKernelTableBase{0xffffff0000000000};
+inline constexpr VirtAddr kOwnRootBase{0xffffc90000000000};
 
 struct Leaf {
   Frame frame;            // frame of this very page, also inside a 2 MiB leaf
@@ -113,19 +116,48 @@ class AddressSpace {
   // Bytes of page-table frames in use.
   virtual uint64_t TableBytes() const = 0;
 
-  // Address of the root table for CR3 / TTBR0.
-  virtual uint64_t RootPhys() const = 0;
+  // Address of a root table for CR3 / TTBR0. Root 0 is always there.
+  virtual uint64_t RootPhys(unsigned root = 0) const = 0;
+  // For platform/kvm only: one more root, for the life of the space. It shows what the others show
+  // except in the 512 GiB from kOwnRootBase, where each root has what was mapped for it. Returns
+  // its number. ENOMEM.
+  virtual Result<unsigned> AddRoot() = 0;
 
   // Number that no other AddressSpace of this process ever had.
   virtual uint64_t Id() const = 0;
 
   // For platform/kvm only: maps one page outside the user range, for the life of the address
   // space. `user` = reachable from ring 3. The frame's reference becomes the address space's.
+  // `root` counts only from kOwnRootBase on; elsewhere the page is in all roots.
   // EINVAL (user range, not canonical, or in the shared kernel part), EEXIST, ENOMEM.
-  virtual Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) = 0;
-  // For platform/kvm only: lets the highest top-level entry (512 GiB on x86-64) point to `table`,
-  // which platform/kvm owns and fills and which outlives the address space.
+  virtual Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user,
+                                       unsigned root = 0) = 0;
+  // For platform/kvm only: lets the top-level entry of kKernelTableBase (512 GiB on x86-64) point
+  // to `table`, which platform/kvm owns and fills and which outlives the address space.
   virtual void SetKernelTable(Frame table) = 0;
+
+  // Call sites: on some hosts the SYSCALL instruction alone costs as much as a trap into the host,
+  // although the guest is never left. There a program may come to the platform by a jump instead.
+  //
+  // Returns the address of a pointer for `jmp *[address]`, sign-extended from 32 bits; the upper 16
+  // of these read as code are `int 0x80`. What is added stays for the life of the space. ENOSYS:
+  // SYSCALL is as good here. ENOSPC, ENOMEM. Any thread.
+  struct CallSite {
+    VirtAddr after;  // behind the SYSCALL: where the call returns to, registers as with SYSCALL
+    VirtAddr jump;   // where the far jump will be
+    // What the platform loads into eax, since the jump replaces that load as well. Without, only
+    // the call site leads to the jump, and a vCPU found there has made the call.
+    std::optional<uint32_t> number;
+  };
+  virtual Result<uint32_t> AddCallSite(const CallSite& site) {
+    (void)site;
+    return Errno::kNOSYS;
+  }
+  // fork: gives `child`, which runs nowhere yet, all call sites of this space. ENOMEM.
+  virtual Result<void> CopyCallSitesTo(AddressSpace& child) {
+    (void)child;
+    return Ok();
+  }
 };
 
 }  // namespace ringfence::platform

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "platform/mem/guest_memory.h"
+#include "platform/mem/table_view_unsafe.h"
 
 namespace ringfence::platform {
 namespace {
@@ -438,6 +439,38 @@ TEST_CASE("out of memory changes nothing") {
   for (const FrameRun& run : hog) f.memory->Unref(run);
 }
 
+TEST_CASE_METHOD(Fixture, "roots show the same space, each with a part of its own") {
+  const auto top = [this](unsigned root, VirtAddr va) {
+    const TableView view(*memory, Frame{space->RootPhys(root) >> kPageShift});
+    return view.Load(va.value() >> 39 & 511);
+  };
+  const VirtAddr before(0x400000), after(uint64_t{1} << 40), platform_page(0xffffffff80000000);
+  REQUIRE(space->Map(before, Frames(1), kReadWrite).ok());
+  const unsigned root = space->AddRoot().value();
+  REQUIRE(root == 1);
+  REQUIRE(space->RootPhys(1) != space->RootPhys(0));
+  REQUIRE(space->Map(after, Frames(1), kReadWrite).ok());
+  const FrameRun shared = Frames(1), first = Frames(1), second = Frames(1), kernel = Frames(1);
+  REQUIRE(space->MapPlatformPage(platform_page, shared.first, Prot::RX(), true).ok());
+  REQUIRE(space->MapPlatformPage(kOwnRootBase, first.first, Prot::RW(), true, 0).ok());
+  REQUIRE(space->MapPlatformPage(kOwnRootBase, second.first, Prot::RW(), true, 1).ok());
+  CHECK(space->MapPlatformPage(kOwnRootBase, second.first, Prot::RW(), true, 1).error() ==
+        Errno::kEXIST);
+  space->SetKernelTable(kernel.first);
+  for (const VirtAddr va : {before, after, platform_page, kKernelTableBase}) {
+    CHECK(top(0, va) != 0);
+    CHECK(top(0, va) == top(1, va));
+  }
+  CHECK(top(0, kOwnRootBase) != top(1, kOwnRootBase));
+  UnmapAll(*space);
+  CHECK(top(0, before) == 0);
+  CHECK(top(1, before) == 0);
+  CHECK(top(1, after) == 0);
+  space.reset();
+  memory->Unref(kernel);
+  CHECK(memory->GetStats().anonymous_bytes == 0);
+}
+
 TEST_CASE_METHOD(Fixture, "platform pages live outside the user range and go with the space") {
   const FrameRun code = Frames(1), data = Frames(1);
   memory->Ref(code);
@@ -455,9 +488,8 @@ TEST_CASE_METHOD(Fixture, "platform pages live outside the user range and go wit
 
   const FrameRun kernel = Frames(1);
   space->SetKernelTable(kernel.first);
-  CHECK(
-      space->MapPlatformPage(VirtAddr(0xffffffff80000000), data.first, Prot::RW(), false).error() ==
-      Errno::kINVAL);
+  CHECK(space->MapPlatformPage(kKernelTableBase, data.first, Prot::RW(), false).error() ==
+        Errno::kINVAL);
   space.reset();
   CHECK(memory->RefCount(code.first) == 1);
   CHECK(memory->RefCount(kernel.first) == 1);

@@ -101,7 +101,15 @@ std::optional<FrameAllocator::Grant> FrameAllocator::Take(uint64_t count) {
   }
   if (auto block = TakeEmptyBlock(count == kBlockFrames)) {
     AppendPartial(*block);
-    return Mark({*block, 0}, count);
+    Grant grant = Mark({*block, 0}, count);
+    const bool was_divided = blocks_[*block].divided;
+    grant.divide = count < kBlockFrames && !was_divided && divided_blocks_ < kMaxDivided;
+    grant.unite = count == kBlockFrames && TakeDivided(*block);
+    if (grant.divide) {
+      blocks_[*block].divided = true;
+      ++divided_blocks_;
+    }
+    return grant;
   }
   if (auto place = FindPartial(count, ~uint64_t{0})) return Mark(*place, count);
   return std::nullopt;
@@ -147,6 +155,12 @@ std::optional<uint32_t> FrameAllocator::Release(uint64_t first, uint64_t count) 
   }
   block.state = State::kDraining;
   return number;
+}
+
+bool FrameAllocator::TakeDivided(uint32_t number) {
+  if (!std::exchange(blocks_[number].divided, false)) return false;
+  --divided_blocks_;
+  return true;
 }
 
 void FrameAllocator::Drained(uint32_t number) {

@@ -36,6 +36,10 @@ class FrameAllocator {
     uint64_t count;
     // Bit i: frame first + i was used before and still holds old contents.
     std::bitset<kPagesPerHuge> dirty;
+    // The block, which was empty, is from now on used in parts / as a whole, and was not before:
+    // the caller divides or unites its memory.
+    bool divide = false;
+    bool unite = false;
   };
   // `count` (1 to 512) consecutive frames of one block; a whole block for 512. Nothing when no
   // usable block has such a run.
@@ -44,7 +48,12 @@ class FrameAllocator {
   // Frees frames of one block. Returns the block's number when it is wholly free and not kept: the
   // caller gives its memory back to the host and then calls Drained; until then it is not used.
   std::optional<uint32_t> Release(uint64_t first, uint64_t count);
+  // True: it was divided, and the caller unites it before it calls Drained.
+  bool TakeDivided(uint32_t block);
   void Drained(uint32_t block);
+
+  // Blocks that are divided at a time: each may cost two more mappings of the host's 65,530.
+  static constexpr uint64_t kMaxDivided = 8192;
 
   // A mark that a block is claimed for a 2 MiB entry (GuestMemory::ClaimHuge): true when it was not
   // yet. It stays with the block when that is freed; whole blocks are taken from unclaimed ones
@@ -66,6 +75,7 @@ class FrameAllocator {
     uint16_t used_count;
     State state;
     bool claimed;
+    bool divided;
   };
 
   explicit FrameAllocator(LazyArray<Block> blocks) : blocks_(std::move(blocks)) {}
@@ -91,6 +101,7 @@ class FrameAllocator {
   uint32_t partial_head_ = 0, partial_tail_ = 0;  // block number + 1, 0 = empty list
   uint64_t used_frames_ = 0;
   uint64_t committed_blocks_ = 0;
+  uint64_t divided_blocks_ = 0;
 };
 
 }  // namespace ringfence::platform

@@ -41,6 +41,37 @@ TEST_CASE("blocks that may not be used yet are not") {
   CHECK(allocator.Take(1)->first == 512);
 }
 
+TEST_CASE("an empty block is divided for parts and united for the whole, once each") {
+  FrameAllocator allocator = WithBlocks(2);
+  auto grant = allocator.Take(3);
+  CHECK(grant->divide);
+  CHECK_FALSE(allocator.Take(1)->divide);
+  Free(allocator, 0, 4);  // kept for the next use
+  grant = allocator.Take(2);
+  CHECK(grant->first == 0);
+  CHECK_FALSE(grant->divide);
+  Free(allocator, 0, 2);
+  grant = allocator.Take(512);
+  CHECK(grant->first == 0);
+  CHECK(grant->unite);
+  CHECK_FALSE(grant->divide);
+  Free(allocator, 0, 512);
+  CHECK_FALSE(allocator.Take(512)->unite);
+  grant = allocator.Take(1);
+  CHECK(grant->first == 512);
+  CHECK(grant->divide);
+  CHECK(allocator.TakeDivided(1));
+  CHECK_FALSE(allocator.TakeDivided(1));
+}
+
+TEST_CASE("not more blocks are divided than the host has mappings for") {
+  constexpr uint64_t kBlocks = FrameAllocator::kMaxDivided + 10;
+  FrameAllocator allocator = WithBlocks(kBlocks);
+  uint64_t divided = 0;
+  for (uint64_t i = 0; i < kBlocks; ++i) divided += allocator.Take(511)->divide;
+  CHECK(divided == FrameAllocator::kMaxDivided);
+}
+
 TEST_CASE("whole blocks are aligned and skip partial ones") {
   FrameAllocator allocator = WithBlocks(3);
   CHECK(allocator.Take(1)->first == 0);

@@ -113,6 +113,7 @@ Result<FrameRun> GuestMemory::Allocate(uint64_t count) {
   }
   const FrameRun run{Frame{grant->first + kWindowStart / kPageSize}, count};
   std::byte* const memory = HostAddress(run.first);
+  if (KeepsTables()) ShapeBlock(&*grant);
   if (grant->dirty.all()) {
     std::memset(memory, 0, kHugePageSize);
   } else if (grant->dirty.any()) {
@@ -124,6 +125,20 @@ Result<FrameRun> GuestMemory::Allocate(uint64_t count) {
     counts_[grant->first + i].store(1, std::memory_order_relaxed);
   }
   return run;
+}
+
+void GuestMemory::ShapeBlock(FrameAllocator::Grant* grant) {
+  const uint64_t offset = grant->first * kPageSize;
+  if (grant->divide) {
+    // All of it in one go, before it cannot be had as a large page any more.
+    if (!grant->dirty[0]) std::memset(base_ + offset, 0, 1);
+    window_.Divide(offset);
+  } else if (grant->unite) {
+    // Its small pages would stay small.
+    window_.Discard(offset, kHugePageSize);
+    window_.Unite(offset);
+    grant->dirty.reset();
+  }
 }
 
 void GuestMemory::Ref(FrameRun run) {
@@ -201,13 +216,16 @@ void GuestMemory::FreeRun(uint64_t first, uint64_t count) {
 
 void GuestMemory::FreeAnonymous(uint64_t first, uint64_t count) {
   std::optional<uint32_t> drained;
+  bool divided = false;
   {
     absl::MutexLock lock(&mutex_);
     drained = frames_->Release(first, count);
+    divided = drained.has_value() && frames_->TakeDivided(*drained);
   }
   if (!drained) return;
   // Without the lock: takes tens of microseconds, and nobody else uses the block meanwhile.
   window_.Discard(*drained * kHugePageSize, kHugePageSize);
+  if (divided && KeepsTables()) window_.Unite(*drained * kHugePageSize);
   absl::MutexLock lock(&mutex_);
   frames_->Drained(*drained);
 }
@@ -333,7 +351,10 @@ Result<void> GuestMemory::CopyFileChunk(Frame first, int fd, uint64_t file_offse
     invalidations_begun_.fetch_add(1, std::memory_order_seq_cst);
     copied = window_.MapFilePrivate(ChunkOffset(chunk), kHugePageSize, fd, file_offset);
     invalidations_done_.fetch_add(1, std::memory_order_seq_cst);
-    if (copied.ok()) chunk_copies_[chunk].store(1, std::memory_order_release);
+    if (copied.ok()) {
+      window_.Divide(ChunkOffset(chunk));
+      chunk_copies_[chunk].store(1, std::memory_order_release);
+    }
   }
   if (copied.ok()) {
     copied = window_.FillCopies(ChunkOffset(chunk), pages * kPageSize);

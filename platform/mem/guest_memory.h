@@ -183,6 +183,8 @@ class GuestMemory {
     return chunk_copies_[ChunkOf(frame)].load(std::memory_order_acquire) != 0;
   }
   void InvalidateFile(uint64_t first, uint64_t end);
+  // Shadow paging: see Window::Divide.
+  void ShapeBlock(FrameAllocator::Grant* grant);
   bool ReserveCopies(uint64_t pages);
   void DropCopiesLocked(uint64_t chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DropAllCopiesLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -52,6 +54,49 @@ class TestFile {
   ~TestFile() { close(fd); }
   const int fd;
 };
+
+// Is `address` where one mapping of this process ends and the next begins?
+bool IsCut(const std::byte* address) {
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    if (std::stoull(line, nullptr, 16) == reinterpret_cast<uintptr_t>(address)) return true;
+  }
+  return false;
+}
+
+class ShadowSink : public RecordingSink {
+ public:
+  HostPaging Paging() const override { return HostPaging::kShadow; }
+};
+
+// Found by counting shadow page faults of a program's start: half of them were for pages that were
+// there before somebody else's page in the same 2 MiB was invalidated.
+TEST_CASE("bug: the host invalidated 2 MiB for a page: blocks of pages lie in two mappings") {
+  ShadowSink sink;
+  auto memory = Create(&sink);
+  const FrameRun part = memory->Allocate(3).value();
+  const std::byte* const half = memory->HostAddress(part.first) + kMiB;
+  CHECK(IsCut(half));
+  memory->Invalidate({part.first, 1});
+  CHECK(IsCut(half));
+  const FrameRun whole = memory->Allocate(512).value();
+  CHECK_FALSE(IsCut(memory->HostAddress(whole.first) + kMiB));
+  std::memset(memory->HostAddress(part.first), 0x5a, 3 * kPageSize);
+  memory->Unref(part);
+  // The block of the parts is kept and used as a whole: in one mapping, and zero.
+  const FrameRun again = memory->Allocate(512).value();
+  CHECK(again.first == part.first);
+  CHECK_FALSE(IsCut(half));
+  CHECK(AllBytes(memory->HostAddress(again.first), kHugePageSize, 0));
+  memory->Unref(whole);
+  memory->Unref(again);
+
+  RecordingSink nested;
+  auto plain = Create(&nested);
+  const FrameRun run = plain->Allocate(1).value();
+  CHECK_FALSE(IsCut(plain->HostAddress(run.first) + kMiB));
+  plain->Unref(run);
+}
 
 TEST_CASE("frames are zero, also when they are used again") {
   RecordingSink sink;

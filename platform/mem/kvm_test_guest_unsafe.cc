@@ -17,7 +17,7 @@ namespace ringfence::platform {
 namespace {
 
 // Ring-0 part: six pages from here, in the top-level entry shared by all spaces.
-constexpr uint64_t kKernelBase = 0xffffffff80000000;
+constexpr uint64_t kKernelBase = kKernelTableBase.value();
 constexpr uint64_t kDescriptorsVa = kKernelBase;  // GDT, then the TSS
 constexpr uint64_t kTssOffset = 0x800;
 constexpr uint64_t kTssLimit = 0x67;  // no I/O bitmap

@@ -10,6 +10,9 @@ namespace ringfence::platform {
 namespace {
 
 constexpr uint64_t kTablesAtATime = 8;
+static_assert(pte::Index(kKernelTableBase.value(), pte::kLevels - 1) == pte::kKernelRootIndex);
+static_assert(pte::Index(kOwnRootBase.value(), pte::kLevels - 1) == pte::kOwnRootIndex);
+
 uint64_t NextId() {
   static std::atomic<uint64_t> last{0};
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
@@ -27,7 +30,7 @@ Result<std::unique_ptr<PageTable>> PageTable::Create(GuestMemory* memory) {
 }
 
 PageTable::PageTable(GuestMemory* memory, Frame root)
-    : memory_(memory), root_(root), id_(NextId()) {}
+    : memory_(memory), root_(root), roots_{root}, id_(NextId()) {}
 
 // ---- Walking and making tables ----
 
@@ -56,15 +59,20 @@ std::optional<PageTable::Slot> PageTable::FindLeaf(uint64_t va, int* level) cons
   return std::nullopt;
 }
 
-PageTable::Slot PageTable::Make(uint64_t va, int level) {
-  Frame table = root_;
+void PageTable::StoreTable(Slot slot, int level, uint64_t entry) {
+  if (level < pte::kLevels - 1 || slot.index == pte::kOwnRootIndex) return Store(slot, entry);
+  for (const Frame root : roots_) Store({root, slot.index}, entry);
+}
+
+PageTable::Slot PageTable::MakeBelow(Frame root, uint64_t va, int level) {
+  Frame table = root;
   for (int l = pte::kLevels - 1; l > level; --l) {
     const Slot slot{table, pte::Index(va, l)};
     uint64_t entry = Load(slot);
     Check(!pte::IsLeaf(entry), "a large page is split before a part of it changes");
     if (pte::IsEmpty(entry)) {
       entry = pte::Table(TakeTable());
-      Store(slot, entry);
+      StoreTable(slot, l, entry);
     }
     table = pte::FrameOf(entry);
   }
@@ -247,7 +255,19 @@ Result<void> PageTable::Protect(VirtRange range, Prot prot) {
 
 // ---- The platform's own pages ----
 
-Result<void> PageTable::MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) {
+Result<unsigned> PageTable::AddRoot() {
+  TRY(Reserve(1));
+  const Frame root = TakeTable();
+  TableView view = View(root);
+  for (uint64_t i = 0; i < pte::kEntries; ++i) {
+    if (i != pte::kOwnRootIndex) view.Store(i, Load({root_, i}));
+  }
+  roots_.push_back(root);
+  return static_cast<unsigned>(roots_.size() - 1);
+}
+
+Result<void> PageTable::MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user,
+                                        unsigned root) {
   const uint64_t top = va.value() >> (pte::kAddressBits - 1);
   const bool canonical = top == 0 || top == ~uint64_t{0} >> (pte::kAddressBits - 1);
   if (va < kUserEnd || !canonical || va.page_offset() != 0) return Errno::kINVAL;
@@ -255,7 +275,7 @@ Result<void> PageTable::MapPlatformPage(VirtAddr va, Frame frame, Prot prot, boo
       pte::Index(va.value(), pte::kLevels - 1) == pte::kKernelRootIndex && has_kernel_table_;
   if (in_kernel_table) return Errno::kINVAL;
   TRY(Reserve(pte::kLevels - 1));
-  const Slot slot = Make(va.value(), 0);
+  const Slot slot = MakeBelow(roots_[root], va.value(), 0);
   if (!pte::IsEmpty(Load(slot))) return Errno::kEXIST;
   Store(slot, user ? pte::UserLeaf(frame, prot) : pte::SupervisorLeaf(frame, prot));
   return Ok();
@@ -265,7 +285,7 @@ void PageTable::SetKernelTable(Frame table) {
   const Slot slot{root_, pte::kKernelRootIndex};
   Check(has_kernel_table_ || pte::IsEmpty(Load(slot)),
         "the kernel table is set before pages are mapped there");
-  Store(slot, pte::Table(table));
+  StoreTable(slot, pte::kLevels - 1, pte::Table(table));
   has_kernel_table_ = true;
 }
 

@@ -36,9 +36,11 @@ class PageTable final : public AddressSpace {
   void Visit(VirtRange range, VisitFn visit) const override;
   Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) override;
   uint64_t TableBytes() const override { return tables_ * kPageSize; }
-  uint64_t RootPhys() const override { return root_.phys(); }
+  uint64_t RootPhys(unsigned root) const override { return roots_[root].phys(); }
+  Result<unsigned> AddRoot() override;
   uint64_t Id() const override { return id_; }
-  Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user) override;
+  Result<void> MapPlatformPage(VirtAddr va, Frame frame, Prot prot, bool user,
+                               unsigned root) override;
   void SetKernelTable(Frame table) override;
 
  private:
@@ -54,13 +56,16 @@ class PageTable final : public AddressSpace {
   TableView View(Frame table) const { return TableView(*memory_, table); }
   uint64_t Load(Slot slot) const { return View(slot.table).Load(slot.index); }
   void Store(Slot slot, uint64_t entry) { View(slot.table).Store(slot.index, entry); }
+  // A pointer to a table: one in a root goes into every root.
+  void StoreTable(Slot slot, int level, uint64_t entry);
 
   // The slot for `va` in a table of `level`, if that table exists.
   std::optional<Slot> Find(uint64_t va, int level) const;
   // The slot that holds the leaf for `va`; *level is its level.
   std::optional<Slot> FindLeaf(uint64_t va, int* level) const;
   // As Find, making the tables on the way from reserve_, which holds enough.
-  Slot Make(uint64_t va, int level);
+  Slot Make(uint64_t va, int level) { return MakeBelow(root_, va, level); }
+  Slot MakeBelow(Frame root, uint64_t va, int level);
 
   // Tables set aside so that an edit cannot fail half-way.
   Result<void> Reserve(uint64_t tables);
@@ -92,7 +97,8 @@ class PageTable final : public AddressSpace {
   void DestroyLevel(Frame table, int level, uint64_t base, Removal* removal);
 
   GuestMemory* const memory_;
-  const Frame root_;
+  const Frame root_;  // roots_[0]
+  std::vector<Frame> roots_;
   const uint64_t id_;
   bool has_kernel_table_ = false;
   uint64_t tables_ = 1;

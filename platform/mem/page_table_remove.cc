@@ -62,7 +62,7 @@ void PageTable::UnmapLevel(Frame table, int level, uint64_t start, uint64_t end,
       const Frame child = pte::FrameOf(entry);
       UnmapLevel(child, level - 1, va, next, removal);
       if (View(child).AllEmpty()) {
-        view.Store(index, 0);
+        StoreTable({table, index}, level, 0);
         removal->AddTable(child);
       }
     }
@@ -108,6 +108,13 @@ void PageTable::DestroyLevel(Frame table, int level, uint64_t base, Removal* rem
 PageTable::~PageTable() {
   auto unref = [this](FrameRun platform_pages) { memory_->Unref(platform_pages); };
   Removal removal(this, unref, /*unused=*/true);
+  for (size_t i = 1; i < roots_.size(); ++i) {
+    const uint64_t own = Load({roots_[i], pte::kOwnRootIndex});
+    if (!pte::IsEmpty(own)) {
+      DestroyLevel(pte::FrameOf(own), pte::kLevels - 2, kOwnRootBase.value(), &removal);
+    }
+    removal.AddTable(roots_[i]);
+  }
   DestroyLevel(root_, pte::kLevels - 1, 0, &removal);
   removal.Finish();
   for (Frame table : reserve_) memory_->Unref({table, 1});

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include "platform/base/addr.h"
 #include "platform/base/check.h"
 
 // SAFETY: (whole file) every address is base_ + offset within the reservation made by Reserve,
@@ -48,6 +49,16 @@ void Window::Discard(uint64_t offset, uint64_t bytes) {
   Check(madvise(base_ + offset, bytes, MADV_DONTNEED) == 0, "guest memory can be discarded");
 }
 
+// The two halves must differ in something that keeps the host from joining them: in how the file
+// behind them is read, of which anonymous memory has none.
+void Window::Divide(uint64_t offset) {
+  madvise(base_ + offset + kHugePageSize / 2, kHugePageSize / 2, MADV_RANDOM);
+}
+
+void Window::Unite(uint64_t offset) {
+  madvise(base_ + offset + kHugePageSize / 2, kHugePageSize / 2, MADV_NORMAL);
+}
+
 Result<void> Window::MapFile(uint64_t offset, uint64_t bytes, int fd, uint64_t file_offset,
                              bool writable) {
   const int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -82,11 +93,12 @@ void Window::DropCopies(uint64_t offset, uint64_t bytes) {
   Check(madvise(base_ + offset, bytes, MADV_DONTNEED) == 0, "copies can be dropped");
 }
 
-// A protection change raises the notifier over exactly the given range (mm/mprotect.c) and keeps
-// the contents. Write-only is the state in between because the CPU cannot express it: the sentry
-// still reads and writes, only a KVM page-in by read may fail meanwhile (EFAULT, see
-// GuestMemory::InvalidatedSince). Two calls that race cancel out at most one change each: the one
-// that finds nothing to change is followed by one that changes back. 7 us for up to 64 KiB.
+// A protection change raises the notifier over exactly the given range (mm/mprotect.c), and over
+// whole blocks that it has to cut (see Divide), and keeps the contents. Write-only is the state in
+// between because the CPU cannot express it: the sentry still reads and writes, only a KVM page-in
+// by read may fail meanwhile (EFAULT, see GuestMemory::InvalidatedSince). Two calls that race
+// cancel out at most one change each: the one that finds nothing to change is followed by one that
+// changes back. 7 us for up to 64 KiB.
 bool Window::ProtectPair(uint64_t offset, uint64_t bytes) {
   if (mprotect(base_ + offset, bytes, PROT_WRITE) != 0) return false;
   return mprotect(base_ + offset, bytes, PROT_READ | PROT_WRITE) == 0;

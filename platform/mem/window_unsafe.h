@@ -27,6 +27,15 @@ class Window {
   // Gives the memory of a committed part back to the host; it reads as zero afterwards.
   void Discard(uint64_t offset, uint64_t bytes);
 
+  // Divides 2 MiB (aligned) that are anonymous memory or MapFilePrivate's into two mappings of the
+  // host, or makes one of them again. Best effort, contents survive. NotifyAnonymous and
+  // NotifyPrivate cut the host's mapping in pieces for a moment, and before it does that the host
+  // invalidates every 2 MiB that have a cut in them and lie within one mapping
+  // (vma_adjust_trans_huge in mm/huge_memory.c), however small the piece. In halves they are hit
+  // where they are meant.
+  void Divide(uint64_t offset);
+  void Unite(uint64_t offset);
+
   // Puts a file over a part / makes it inaccessible again. ENOMEM, ENODEV, EACCES.
   Result<void> MapFile(uint64_t offset, uint64_t bytes, int fd, uint64_t file_offset,
                        bool writable);

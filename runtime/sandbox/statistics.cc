@@ -16,6 +16,7 @@ std::string StatisticsJson(const Statistics& statistics) {
       {"exits_other", platform.exits_other},
       {"exitless_calls", platform.exitless_calls},
       {"exitless_punts", platform.exitless_punts},
+      {"trapped_calls", platform.trapped_calls},
       {"kicks", platform.kicks},
       {"vcpu_handovers", platform.vcpu_handovers},
       {"spin_ns", platform.spin_ns},

@@ -20,6 +20,7 @@ TEST_CASE("one JSON object with a number for each name") {
   statistics.platform.kicks = 9;
   statistics.platform.vcpu_handovers = 10;
   statistics.platform.spin_ns = 11;
+  statistics.platform.trapped_calls = 17;
   statistics.memory.anonymous_bytes = 12;
   statistics.memory.file_chunks = 13;
   statistics.memory.invalidations = ~uint64_t{0};
@@ -37,7 +38,7 @@ TEST_CASE("one JSON object with a number for each name") {
       {"vcpu_handovers", 10},   {"spin_ns", 11},
       {"anonymous_bytes", 12},  {"file_chunks", 13},
       {"tables_forgotten", 14}, {"invalidations", ~uint64_t{0}},
-      {"copied_bytes", 16},
+      {"copied_bytes", 16},     {"trapped_calls", 17},
   };
   CHECK(json == want);
 }

@@ -46,6 +46,11 @@ bool NeedsFpuState(const platform::ExceptionExit& exception);
 // The frame's description of a page fault.
 TrapInfo TrapOf(const platform::FaultExit& fault);
 
+// Is it what a rewritten call site raises where its SYSCALL was (MemoryManager::IsCallTail)?
+bool IsCallTailException(const platform::ExceptionExit& exception);
+// Makes of it the state right after that SYSCALL.
+void EnterCallAtTail(platform::ArchState& state);
+
 // A call made by jumping to a fixed address (the vsyscall page): its number, if `address` is one.
 std::optional<uint64_t> FixedAddressCall(VirtAddr address);
 // Returns from it with `result`; `return_address` was read from the stack.

@@ -77,8 +77,18 @@ platform::Exit Task::EnterGuest() {
 }
 
 void Task::HandleExit(const platform::Exit& exit) {
-  if (std::holds_alternative<platform::SyscallExit>(exit)) {
+  const auto* exception = std::get_if<platform::ExceptionExit>(&exit);
+  if (exception != nullptr && IsCallTailException(*exception) &&
+      mm_->IsCallTail(VirtAddr(ProgramCounter(arch_)))) {
     bus_error_rip_ = 0;
+    EnterCallAtTail(arch_);
+    ServeSyscall();
+    return;
+  }
+  if (const auto* call = std::get_if<platform::SyscallExit>(&exit)) {
+    bus_error_rip_ = 0;
+    const VirtAddr after(ProgramCounter(arch_));
+    if (call->trapped && mm_->CountTrap(after)) mm_->RewriteCallSite(after);
     ServeSyscall();
     return;
   }
@@ -107,6 +117,8 @@ bool Task::Serve(const platform::SyscallRequest& request, int64_t* result) {
   if (HasPendingWork() || traced_.load(std::memory_order_relaxed)) return false;
   SyscallDispatcher& dispatcher = kernel_->dispatcher();
   if (!dispatcher.IsExitless(request.number)) return false;
+  // One exit for the sake of those to come: only the task's own thread may rewrite.
+  if (request.trapped_after != 0 && mm_->CountTrap(VirtAddr(request.trapped_after))) return false;
   return dispatcher.ServeNonBlocking(*this, request, result);
 }
 

@@ -148,7 +148,7 @@ Result<VirtAddr> MemoryManagerImpl::MapObjectRunLocked(const Vma& vma, VirtAddr 
                                       : vma.object->GetPrivateFrames(page, count, vma.prot.exec));
   MapOptions options{.prot = vma.LeafProt(), .soft_cow = !vma.shared, .soft_shared = true};
   if (!vma.shared) options.prot.write = false;
-  TRY(MapRunLocked(addr, run, options));
+  TRY(MapTextRunLocked(vma, addr, run, options));
   return VirtAddr(addr.value() + run.count * kPageSize);
 }
 

@@ -19,6 +19,14 @@ bool IsLoadersText(const MapRequest& request, const Vma& vma) {
   return request.fixed && vma.object != nullptr && !vma.shared && vma.prot.any() && !vma.prot.write;
 }
 
+// So is the data of a program that is started again and again: a dynamic linker writes to it. These
+// many pages of it are copied ahead, which costs as much as two faults.
+constexpr uint64_t kDataAhead = kHugePageSize;
+bool IsHotData(const MapRequest& request, const Vma& vma) {
+  return request.fixed && vma.object != nullptr && !vma.shared && vma.prot.write &&
+         vma.object->IsHotText();
+}
+
 // Rounds a length from the guest up to pages: EINVAL for 0, ENOMEM when it cannot be.
 Result<uint64_t> RoundLength(uint64_t length) {
   if (length == 0) return Errno::kINVAL;
@@ -135,14 +143,40 @@ Result<VirtAddr> MemoryManagerImpl::Map(const MapRequest& request) {
   TRY(UnmapLocked(vma.range));
   const VirtRange range = vma.range;
   const bool populate = request.populate || vma.locked == Locked::kYes;
-  const bool used_at_once = IsLoadersText(request, vma);
+  const bool text = IsLoadersText(request, vma);
+  const bool data = IsHotData(request, vma) || IsHotBssLocked(request, vma);
   TRY(InsertLocked(std::move(vma)));
   if (populate) {
     (void)PopulateLocked(range, std::nullopt);  // best effort, as in Linux
-  } else if (used_at_once) {
+  } else if (text) {
     FaultAheadLocked(at);
+    FaultHeadersAheadLocked(at);
+  } else if (data) {
+    const uint64_t ahead = std::min(length, kDataAhead);
+    (void)PopulateLocked({at, VirtAddr(at.value() + ahead)}, Access::kWrite);
   }
   return at;
+}
+
+// The zeroed end of such data, which a loader maps behind it.
+bool MemoryManagerImpl::IsHotBssLocked(const MapRequest& request, const Vma& vma) const {
+  constexpr uint64_t kBssAhead = 16 * kPageSize;
+  if (!request.fixed || vma.object != nullptr || vma.shared || !vma.prot.write) return false;
+  if (vma.range.size() > kBssAhead) return false;
+  const Vma* const before = vmas_.Find(VirtAddr(vma.range.start.value() - kPageSize));
+  return before != nullptr && before->prot.write && before->object != nullptr &&
+         before->object->IsHotText();
+}
+
+// What is in front of text and of the same file: headers and symbols, which a dynamic linker maps
+// together with all the rest first, and reads when text and data are in their places.
+void MemoryManagerImpl::FaultHeadersAheadLocked(VirtAddr text) {
+  const Vma* const vma = vmas_.Find(text);
+  const Vma* const before = vmas_.Find(VirtAddr(text.value() - kPageSize));
+  if (before == nullptr || before->object != vma->object || before->shared) return;
+  if (!vma->object->IsHotText() || before->prot.write || !before->prot.any()) return;
+  const VirtAddr headers = before->range.start;
+  if (!space_->Lookup(headers).has_value()) (void)FaultLocked(headers, Access::kRead);
 }
 
 void MemoryManagerImpl::FaultAheadLocked(VirtAddr addr) {
@@ -162,6 +196,7 @@ Result<void> MemoryManagerImpl::DropLeavesLocked(VirtRange range) {
 Result<void> MemoryManagerImpl::UnmapLocked(VirtRange range) {
   if (!vmas_.AnyIn(range)) return Ok();
   TRY(DropLeavesLocked(range));
+  ForgetCallSitesLocked(range);
   AccountRangeLocked(range, -1);
   vmas_.Remove(range);
   return Ok();

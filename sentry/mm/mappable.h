@@ -12,6 +12,7 @@
 
 namespace ringfence::sentry {
 
+class KnownCallSites;
 class MemoryManager;
 
 class Mappable {
@@ -37,6 +38,13 @@ class Mappable {
   // object's page at range.start. Called with the mm lock held: take only leaf locks.
   virtual void AddMapping(MemoryManager* mm, VirtRange range, uint64_t page) = 0;
   virtual void RemoveMapping(MemoryManager* mm, VirtRange range, uint64_t page) = 0;
+
+  // SYSCALL instructions of this object that are worth rewriting where its text is mapped
+  // (call_sites.h); null: not kept. Lives as long as the object.
+  virtual KnownCallSites* known_call_sites() { return nullptr; }
+
+  // Programs map its text again and again: what else they map of it is likely to be used at once.
+  virtual bool IsHotText() const { return false; }
 
   // How many pages around a fault may be asked for in one GetFrames. Objects that would have to
   // make pages for it answer with a small number.

@@ -52,6 +52,7 @@ MemoryManagerImpl::MemoryManagerImpl(platform::Platform* platform,
 
 MemoryManagerImpl::~MemoryManagerImpl() {
   absl::MutexLock lock(&mutex_);
+  NoteAllTrapsLocked();
   // The last task that used it has left the guest.
   space_->Dissolve([this](FrameRun run) { memory_->Unref(run); });
 }
@@ -76,6 +77,8 @@ Result<std::shared_ptr<MemoryManager>> MemoryManagerImpl::Fork() {
     if (vma.wipe_on_fork) continue;
     TRY(space_->CloneInto(*child->space_, vma.range, !vma.shared));
   }
+  TRY(space_->CopyCallSitesTo(*child->space_));
+  child->call_sites_ = call_sites_;
   child->space_->Visit({VirtAddr(0), kUserEnd},
                        [&](VirtAddr, FrameRun run, const platform::Leaf&)
                            ABSL_NO_THREAD_SAFETY_ANALYSIS { child->resident_pages_ += run.count; });

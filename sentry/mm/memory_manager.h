@@ -133,6 +133,16 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
   // KVM could not reach the backing of a page (BusErrorExit): drops leaves that may have lost it.
   virtual void DropFileLeaves() = 0;
 
+  // A call came by a SYSCALL instruction that costs a trap of its own (platform::SyscallExit). Any
+  // thread, never waits. True when RewriteCallSite should be called, which turns the instruction
+  // into a jump that does not, if that can be done.
+  virtual bool CountTrap(VirtAddr after) = 0;
+  virtual void RewriteCallSite(VirtAddr after) = 0;
+  // Is `addr` where the SYSCALL of a rewritten call site was? Whoever comes there other than
+  // through the site, as a call that is started again does, raises an exception which means that
+  // call.
+  virtual bool IsCallTail(VirtAddr addr) const = 0;
+
   // Copies, faulting pages in as needed. EFAULT when not all n bytes could be copied (then an
   // unknown prefix was). CopyInSome/CopyOutSome return how many bytes were, EFAULT only for none.
   virtual Result<void> CopyIn(void* dst, VirtAddr src, size_t n) = 0;

@@ -1,6 +1,7 @@
 // MemoryManagerImpl: the MemoryManager of memory_manager.h. One class, its methods by subject:
-// map.cc (mmap, munmap, mprotect, brk), remap.cc, fault.cc, cow.cc, copy.cc, fork.cc, advise.cc,
-// lock.cc, query.cc (usage, mincore, msync, policies), usage.cc (smaps), futex_words.cc.
+// map.cc (mmap, munmap, mprotect, brk), remap.cc, fault.cc, cow.cc, rewrite.cc, copy.cc, advise.cc,
+// lock.cc, memory_manager.cc (fork), query.cc (usage, mincore, msync, policies), usage.cc (smaps),
+// futex_words.cc.
 //
 // Lock order: mutex_ before locks of objects (Mappable) and of the platform. FooLocked() needs
 // mutex_ held. Copies hold it as readers: a frame with a leaf stays alive as long as they do.
@@ -8,6 +9,7 @@
 #define RINGFENCE_SENTRY_MM_MEMORY_MANAGER_IMPL_H_
 
 #include <atomic>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +17,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "sentry/mm/arch/call_site_code.h"
+#include "sentry/mm/call_sites.h"
 #include "sentry/mm/memory_manager.h"
 #include "sentry/mm/vma.h"
 
@@ -45,6 +49,9 @@ class MemoryManagerImpl final : public MemoryManager {
   void SetBrkStart(VirtAddr addr) override;
   FaultResult HandleFault(VirtAddr addr, Access access) override;
   void DropFileLeaves() override;
+  bool CountTrap(VirtAddr after) override;
+  void RewriteCallSite(VirtAddr after) override;
+  bool IsCallTail(VirtAddr addr) const override;
   Result<void> CopyIn(void* dst, VirtAddr src, size_t n) override;
   Result<void> CopyOut(VirtAddr dst, const void* src, size_t n) override;
   Result<size_t> CopyInSome(void* dst, VirtAddr src, size_t n) override;
@@ -118,6 +125,9 @@ class MemoryManagerImpl final : public MemoryManager {
   const Vma* GrowStackLocked(VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The first pages of a mapping that was just made, as if the guest had touched them.
   void FaultAheadLocked(VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FaultHeadersAheadLocked(VirtAddr text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool IsHotBssLocked(const MapRequest& request, const Vma& vma) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Faults a range in; errors of the first page that cannot be.
   Result<void> PopulateLocked(VirtRange range, std::optional<Access> access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -129,6 +139,24 @@ class MemoryManagerImpl final : public MemoryManager {
   bool OwnedLocked(const platform::Leaf& leaf) const;
   VirtRange AlikeAroundLocked(VirtAddr addr, VirtRange window, const platform::Leaf& leaf) const;
   Result<FrameRun> CopyRunLocked(FrameRun from);
+
+  // --- rewrite.cc ---
+  Result<void> RewriteLocked(VirtAddr call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<void> AddCallSiteLocked(const CallSite& site, VirtAddr va, TextPage* text)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  static void NoteTraps(const Vma& vma, VirtAddr call, const TextPage& page, unsigned traps);
+  void NoteAllTrapsLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<void> StoreTextLocked(const Vma& vma, const CallSite& site, VirtAddr va,
+                               const platform::Leaf& leaf, const TextPage& page)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<void> RestoreCallSitesLocked(VirtRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ForgetCallSitesLocked(VirtRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<FrameRun> CopyTextLocked(KnownCallSites& known, uint64_t page, Frame frame, VirtAddr va)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // As MapRunLocked, for a run of the VMA's object: pages of text with known call sites come as
+  // copies in which these are rewritten.
+  Result<void> MapTextRunLocked(const Vma& vma, VirtAddr va, FrameRun run,
+                                const MapOptions& options) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // --- copy.cc ---
   enum class Direction { kIn, kOut, kZero };
@@ -164,6 +192,8 @@ class MemoryManagerImpl final : public MemoryManager {
   const uint64_t id_;
   const std::unique_ptr<platform::AddressSpace> space_;
 
+  TrapCounter traps_;
+
   mutable absl::Mutex mutex_;
   VmaMap vmas_ ABSL_GUARDED_BY(mutex_);
   VirtAddr mmap_base_ ABSL_GUARDED_BY(mutex_);
@@ -180,6 +210,7 @@ class MemoryManagerImpl final : public MemoryManager {
   uint64_t resident_pages_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t peak_resident_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t minor_faults_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, CallSite> call_sites_ ABSL_GUARDED_BY(mutex_);  // by address
 };
 
 }  // namespace ringfence::sentry

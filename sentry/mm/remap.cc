@@ -56,6 +56,7 @@ Result<VirtAddr> MemoryManagerImpl::MoveMappingLocked(const Vma& old, VirtRange 
   moved.range = {at, VirtAddr(at.value() + new_size)};
   if (moved.object != nullptr) moved.page = old.PageAt(from.start);
   const bool locked = old.locked == Locked::kYes;
+  TRY(RestoreCallSitesLocked(from));
   TRY(MoveLeavesLocked(from, at));
   if (!keep_old && !from.empty()) {
     AccountRangeLocked(from, -1);

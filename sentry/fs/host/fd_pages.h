@@ -18,6 +18,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <list>
 #include <map>
 #include <memory>
@@ -28,6 +29,7 @@
 #include "absl/synchronization/mutex.h"
 #include "platform/base/unique_fd.h"
 #include "platform/mem/guest_memory.h"
+#include "sentry/mm/call_sites.h"
 #include "sentry/mm/mappable.h"
 
 namespace ringfence::sentry {
@@ -71,9 +73,9 @@ class ChunkCache {
       int64_t size, mtime_s, mtime_ns, ctime_s, ctime_ns;
       bool operator==(const Stamp&) const = default;
     };
-    bool hot = false;             // programs map it again and again
-    bool live = false;            // a mapping has to see changes
-    std::optional<Stamp> copied;  // what the copies, if there are any, are copies of
+    std::atomic<bool> hot{false};  // programs map it again and again; read without the lock, too
+    bool live = false;             // a mapping has to see changes
+    std::optional<Stamp> copied;   // what the copies, if there are any, are copies of
   };
 
  private:
@@ -121,6 +123,8 @@ class FdPages : public Mappable, public std::enable_shared_from_this<FdPages> {
   // The host does not tell when its file shrinks: mappings are not looked for.
   void AddMapping(MemoryManager*, VirtRange, uint64_t) override {}
   void RemoveMapping(MemoryManager*, VirtRange, uint64_t) override {}
+  KnownCallSites* known_call_sites() override { return &known_call_sites_; }
+  bool IsHotText() const override { return copies_.hot.load(std::memory_order_relaxed); }
   std::string MappedName() const override;
   uint64_t DeviceId() const override { return device_; }
   uint64_t InodeNumber() const override { return inode_; }
@@ -139,6 +143,7 @@ class FdPages : public Mappable, public std::enable_shared_from_this<FdPages> {
   Result<std::shared_ptr<const Held>> Look(uint64_t page, struct stat* host) const;
 
   ChunkCache::FileState copies_;  // guarded by the cache's lock
+  KnownCallSites known_call_sites_;
   mutable absl::Mutex mutex_;
   std::weak_ptr<const Held> held_ ABSL_GUARDED_BY(mutex_);
   std::string name_ ABSL_GUARDED_BY(mutex_);

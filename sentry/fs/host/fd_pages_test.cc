@@ -25,7 +25,8 @@ struct Fixture {
             ChunkCache::Options{.copies = true, .hot = kHot, .settled_ns = settled_ns})) {
     platform::InstallSafeCopyHandler();
     const std::string content(pages * kPageSize, 'x');
-    REQUIRE(write(fd->get(), content.data(), content.size()) == static_cast<ssize_t>(content.size()));
+    REQUIRE(write(fd->get(), content.data(), content.size()) ==
+            static_cast<ssize_t>(content.size()));
     Open(false);
   }
   void Open(bool writable) {

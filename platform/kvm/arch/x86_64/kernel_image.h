@@ -2,7 +2,7 @@
 // per vCPU a task state segment with an exception stack. SDM vol. 3: 3.4.5 (segment descriptors),
 // 6.14 (64-bit IDT), 7.7 (64-bit TSS), vol. 1: 19.5.2 (I/O permission bitmap).
 //
-// It occupies the top-level entry 511, which all roots share (AddressSpace::SetKernelTable); its
+// It occupies the top-level entry that all roots share (AddressSpace::SetKernelTable); its
 // pages are supervisor-only. Ring 3 can neither read nor write them.
 //
 // An exception of ring 3 switches to the vCPU's exception stack (IST 1, so also for ring 0 of a
@@ -23,6 +23,7 @@
 #include "platform/base/addr.h"
 #include "platform/base/result.h"
 #include "platform/kvm/arch/x86_64/trampoline.h"
+#include "platform/mem/address_space.h"
 #include "platform/mem/guest_memory.h"
 
 namespace ringfence::kvm {
@@ -36,7 +37,7 @@ inline constexpr unsigned kVectors = 32;
 
 class KernelImage {
  public:
-  static constexpr uint64_t kBase = 0xffffffff80000000;
+  static constexpr uint64_t kBase = platform::kKernelTableBase.value();
   static constexpr uint64_t kGdt = kBase;
   static constexpr uint16_t kGdtLimit = 10 * 8 - 1;
   static constexpr uint64_t kIdt = kBase + 0x100;

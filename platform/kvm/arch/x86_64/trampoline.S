@@ -1,5 +1,6 @@
-// What SYSCALL jumps to (LSTAR), in two flavours from one source. See trampoline.h for the table
-// of regions that the labels here delimit, and call_page.h for the protocol.
+// What SYSCALL jumps to (LSTAR), in two flavours from one source, and what call sites jump to
+// (call_stubs.h) in the deprivileged one. See trampoline.h for the table of regions that the labels
+// here delimit, and call_page.h for the protocol.
 //
 // On entry rcx = the caller's rip, r11 = its rflags, rsp and everything else the caller's; SFMASK
 // has cleared TF, IF, DF, NT and AC. rcx and r11 keep their values throughout, rax until the call
@@ -18,6 +19,27 @@
         .globl  ringfence_trampoline_\name\()_info
 ringfence_trampoline_\name:
 .Lbegin_\name:
+.if \privileged
+.Ldirect_\name:
+.Ldirect_rsp_lost_\name:
+.Ldirect_rsp_back_\name:
+.else
+        movl    $1, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_TRAPPED(%rip)
+        movq    %rcx, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_AFTER(%rip)
+        jmp     .Lcommon_\name
+        // From a call site: rcx as SYSCALL would have set it, r11 still to be. No flag changes
+        // before they are in r11.
+.Ldirect_\name:
+        movq    %rsp, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RSP(%rip)
+        leaq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STACK_TOP(%rip), %rsp
+.Ldirect_rsp_lost_\name:
+        pushfq
+        popq    %r11
+        movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RSP(%rip), %rsp
+.Ldirect_rsp_back_\name:
+        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_TRAPPED(%rip)
+.endif
+.Lcommon_\name:
         cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_MODE(%rip)
         je      .Lexit_\name
         // A single-stepped call returns through the exit: nothing here may be stepped over.
@@ -87,6 +109,10 @@ ringfence_trampoline_\name:
 
         .balign 4
 ringfence_trampoline_\name\()_info:
+        .long   .Ldirect_\name - .Lbegin_\name
+        .long   .Ldirect_rsp_lost_\name - .Lbegin_\name
+        .long   .Ldirect_rsp_back_\name - .Lbegin_\name
+        .long   .Lcommon_\name - .Lbegin_\name
         .long   .Lposted_\name - .Lbegin_\name
         .long   .Lresult_\name - .Lbegin_\name
         .long   .Lrsp_lost_\name - .Lbegin_\name

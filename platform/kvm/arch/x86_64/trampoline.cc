@@ -26,6 +26,12 @@ std::optional<CallProgress> RebuildCaller(const TrampolineRegions& regions, uint
   if (offset >= regions.end) return std::nullopt;
   const uint32_t progress = page.state.exchange(CallPage::kIdle, std::memory_order_acq_rel);
   state->rip = state->rcx;
+  if (offset >= regions.direct && offset < regions.common) {
+    state->r11 = RingThreeFlags(state->rflags);
+    if (offset >= regions.direct_rsp_lost && offset < regions.direct_rsp_back) {
+      state->rsp = page.saved_rsp.load(std::memory_order_relaxed);
+    }
+  }
   state->rflags = RingThreeFlags(state->r11);
   // A privileged stub that was about to resume: its call was answered by way of an exit.
   if (offset >= regions.exited) return CallProgress::kServed;

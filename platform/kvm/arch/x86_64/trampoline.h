@@ -11,31 +11,31 @@
 #include "platform/api/arch_state.h"
 #include "platform/base/addr.h"
 #include "platform/kvm/call_page.h"
+#include "platform/mem/address_space.h"
 
 namespace ringfence::kvm {
 
 enum class Flavour { kPrivileged, kDeprivileged };
 
-// Code page of vCPU `index`; its data page follows. Every address space has them, mapped when the
-// vCPU first runs it. One frame of code serves all, a data frame exactly one (space, vCPU) pair.
-inline constexpr uint64_t kTrampolineBase = 0xffffc90000000000;
-inline constexpr uint64_t kTrampolineStride = 0x2000;
-constexpr VirtAddr TrampolineCode(unsigned index) {
-  return VirtAddr(kTrampolineBase + index * kTrampolineStride);
-}
-constexpr VirtAddr TrampolineData(unsigned index) {
-  return VirtAddr(kTrampolineBase + index * kTrampolineStride + kPageSize);
-}
+// Code page; the data page follows. They are at the same address for all vCPUs and spaces, in the
+// part of the page tables that each vCPU has for itself (AddressSpace::AddRoot). One frame of code
+// serves all, a data frame exactly one (space, vCPU) pair.
+inline constexpr VirtAddr kTrampolineCode = platform::kOwnRootBase;
+inline constexpr VirtAddr kTrampolineData{kTrampolineCode.value() + kPageSize};
 
 // Offsets of instructions in the code page, in this order except for the last four.
 struct TrampolineRegions {
-  uint32_t posted;    // first instruction after the call was posted; rax is lost from here
-  uint32_t result;    // rax holds the result from here
-  uint32_t rsp_lost;  // rsp is in CallPage::saved_rsp from here
-  uint32_t rsp_back;  // and back from here; equal to rsp_lost where there is no such part
-  uint32_t punted;    // rax must be fetched again from here
-  uint32_t exit;      // the OUT; every register is the caller's, as SYSCALL left it
-  uint32_t exited;    // after the OUT; a privileged stub resumes here
+  uint32_t direct;           // where call sites enter; r11 is not yet set
+  uint32_t direct_rsp_lost;  // rsp is in CallPage::saved_rsp from here
+  uint32_t direct_rsp_back;  // and back from here
+  uint32_t common;           // r11 is set from here
+  uint32_t posted;           // first instruction after the call was posted; rax is lost from here
+  uint32_t result;           // rax holds the result from here
+  uint32_t rsp_lost;         // rsp is in CallPage::saved_rsp from here
+  uint32_t rsp_back;         // and back from here; equal to rsp_lost where there is no such part
+  uint32_t punted;           // rax must be fetched again from here
+  uint32_t exit;             // the OUT; every register is the caller's, as SYSCALL left it
+  uint32_t exited;           // after the OUT; a privileged stub resumes here
   uint32_t end;
 };
 

@@ -12,7 +12,7 @@ namespace {
 
 platform::ArchState InStub() {
   platform::ArchState state;
-  state.rip = kTrampolineBase;
+  state.rip = kTrampolineCode.value();
   state.rax = 0xaaaa;
   state.rcx = 0x400002;
   state.r11 = 0x246;
@@ -41,7 +41,10 @@ TEST_CASE("both stubs fit a page, know their OUT and their regions in order") {
   for (Flavour flavour : {Flavour::kPrivileged, Flavour::kDeprivileged}) {
     const TrampolineRegions& r = TrampolineTable(flavour);
     const std::byte* code = TrampolineImage(flavour);
-    CHECK(0 < r.posted);
+    CHECK(r.direct <= r.direct_rsp_lost);
+    CHECK(r.direct_rsp_lost <= r.direct_rsp_back);
+    CHECK(r.direct_rsp_back <= r.common);
+    CHECK(r.common < r.posted);
     CHECK(r.posted < r.result);
     CHECK(r.result < r.rsp_lost);
     CHECK(r.rsp_lost <= r.rsp_back);
@@ -66,16 +69,24 @@ TEST_CASE("every offset in every state gives the caller's registers back") {
         page->rax = 0xbbbb;
         page->saved_rsp = 0x8000;
         platform::ArchState state = InStub();
+        // From a call site: the flags are still where they were.
+        const bool entering = offset >= r.direct && offset < r.common;
+        if (entering) {
+          state.rflags = 0x46;
+          state.r11 = 0;
+        }
         const auto result = RebuildCaller(r, offset, *page, &state);
         REQUIRE(result.has_value());
         CHECK(state.rip == 0x400002);
         CHECK(state.rflags == 0x246);
+        CHECK(state.r11 == 0x246);
         CHECK(page->state == CallPage::kIdle);
         const bool spinning = offset >= r.posted && offset < r.result;
         const bool completed = offset >= r.result && offset < r.punted;
         const bool refetch = offset >= r.punted && offset < r.exit;
         CHECK(state.rax == (spinning || refetch ? 0xbbbb : 0xaaaa));
-        const bool on_scratch = offset >= r.rsp_lost && offset < r.rsp_back;
+        const bool on_scratch = (offset >= r.rsp_lost && offset < r.rsp_back) ||
+                                (offset >= r.direct_rsp_lost && offset < r.direct_rsp_back);
         CHECK(state.rsp == (on_scratch ? 0x8000 : 0x7000));
         const bool resuming = offset >= r.exited;
         const bool served = completed || resuming || (spinning && progress == CallPage::kDone);
@@ -86,7 +97,7 @@ TEST_CASE("every offset in every state gives the caller's registers back") {
     platform::ArchState state = InStub();
     CHECK_FALSE(RebuildCaller(r, r.end, page, &state).has_value());
     CHECK_FALSE(RebuildCaller(r, ~uint64_t{0}, page, &state).has_value());
-    CHECK(state.rip == kTrampolineBase);
+    CHECK(state.rip == kTrampolineCode.value());
   }
 }
 

@@ -19,8 +19,10 @@ inline constexpr int kHugeLevel = 1;       // where a leaf may map 2 MiB
 inline constexpr uint64_t kEntries = 512;  // per table
 inline constexpr int kIndexBits = 9;
 inline constexpr uint64_t kAddressBits = 48;
-// The root entry that SetKernelTable points to the shared kernel part: the highest 512 GiB.
-inline constexpr uint64_t kKernelRootIndex = 511;
+// Root entries of the platform, 512 GiB each. The highest is left to pages of single spaces: only
+// there, and in the lowest 2 GiB, does an instruction reach an address that it names in 32 bits.
+inline constexpr uint64_t kKernelRootIndex = 510;  // SetKernelTable's: shared by all spaces
+inline constexpr uint64_t kOwnRootIndex = 402;     // what each root of a space has for itself
 
 inline constexpr uint64_t kPresent = uint64_t{1} << 0;
 inline constexpr uint64_t kWrite = uint64_t{1} << 1;

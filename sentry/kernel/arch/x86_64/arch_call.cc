@@ -15,7 +15,7 @@ constexpr uint8_t kInt1 = 0xf1;
 // Vectors of SDM vol. 3, table 6-1.
 constexpr uint8_t kDivide = 0, kDebug = 1, kBreakpoint = 3, kOverflow = 4, kBounds = 5,
                   kInvalidOpcode = 6, kInvalidTss = 10, kNotPresent = 11, kStackFault = 12,
-                  kPageFault = 14, kX87 = 16, kAlignment = 17, kSimd = 19;
+                  kGeneralProtection = 13, kPageFault = 14, kX87 = 16, kAlignment = 17, kSimd = 19;
 
 // Offsets in the XSAVE legacy area (SDM vol. 1, table 10-2).
 constexpr size_t kControlWord = 0, kStatusWord = 2, kMxcsr = 24;
@@ -122,6 +122,19 @@ ExceptionSignal SignalOf(const platform::ExceptionExit& exception, const platfor
 
 bool NeedsByteBefore(const platform::ExceptionExit& exception) {
   return exception.vector == kDebug;
+}
+
+bool IsCallTailException(const platform::ExceptionExit& exception) {
+  // INT 0x80 through a gate that ring 3 may not use (SDM vol. 3, 6.13): IDT bit and vector.
+  constexpr uint32_t kInt80 = 0x80 * 8 + 2;
+  return exception.vector == kGeneralProtection && exception.error_code == kInt80;
+}
+
+void EnterCallAtTail(platform::ArchState& state) {
+  state.rip += kSyscallLength;
+  state.rcx = state.rip;
+  state.r11 = state.rflags;
+  state.orig_rax = state.rax;
 }
 
 bool NeedsFpuState(const platform::ExceptionExit& exception) {

@@ -122,33 +122,46 @@ bool MayBeReached(absl::Span<const uint8_t> text, size_t start, size_t length) {
   return found.into || (found.jump_to_end && found.table_jump);
 }
 
+bool IsFarJump(absl::Span<const uint8_t> text, size_t at) {
+  return at + sizeof(kFarJump) <= text.size() &&
+         std::equal(std::begin(kFarJump), std::end(kFarJump),
+                    text.begin() + static_cast<ptrdiff_t>(at));
+}
+
 // Whether control flow ends with `instruction`, which comes directly before `end`.
 bool EndsFlow(absl::Span<const uint8_t> text, size_t end, const Instruction& instruction) {
   if (!instruction.ends_flow) return false;
-  if (text[end - instruction.length] != kShortJump) return true;
-  // A short jump to a far one is a SYSCALL that has been rewritten: it returns.
+  // A far jump, and a short one to it, is a SYSCALL that has been rewritten: it returns.
+  const size_t start = end - instruction.length;
+  if (IsFarJump(text, start)) return false;
+  if (text[start] != kShortJump) return true;
   const int64_t target = static_cast<int64_t>(end) + static_cast<int8_t>(text[end - 1]);
-  const auto size = static_cast<int64_t>(text.size());
-  return target < 0 || target + int64_t{sizeof(kFarJump)} > size ||
-         !std::equal(std::begin(kFarJump), std::end(kFarJump), text.begin() + target);
+  return target < 0 || !IsFarJump(text, static_cast<size_t>(target));
 }
 
-// Whether an instruction that ends control flow surely ends at `end`, which says where the padding
-// before a function begins. Any 15 bytes of code contain the start of an instruction. If decoding
-// from each of 15 neighbours comes to the same end, so does decoding from the right one.
-bool IsEndOfFlow(absl::Span<const uint8_t> text, size_t end) {
+// Whether one instruction surely ends and the next begins at `end`, and `accepts` the one that
+// ends. Any 15 bytes of code contain the start of an instruction. If decoding from each of 15
+// neighbours comes to the same end, so does decoding from the right one.
+template <typename Accepts>
+bool IsBoundary(absl::Span<const uint8_t> text, size_t end, Accepts accepts) {
   std::array<bool, kProofBytes + 1> leads = {};  // by the distance to the end
   size_t neighbours = 0;
   for (size_t back = 1; back <= std::min(kProofBytes, end); ++back) {
     const auto instruction = DecodeInstruction(text.subspan(end - back, back));
     if (instruction.has_value()) {
       const size_t rest = back - instruction->length;
-      leads[back] = rest == 0 ? EndsFlow(text, end, *instruction) : leads[rest];
+      leads[back] = rest == 0 ? accepts(*instruction) : leads[rest];
     }
     neighbours = leads[back] ? neighbours + 1 : 0;
     if (neighbours == kMaxInstructionBytes) return true;
   }
   return false;
+}
+
+// Whether the padding before a function begins at `end`.
+bool IsEndOfFlow(absl::Span<const uint8_t> text, size_t end) {
+  return IsBoundary(
+      text, end, [&](const Instruction& instruction) { return EndsFlow(text, end, instruction); });
 }
 
 bool IsUsable(absl::Span<const uint8_t> text, size_t at, size_t length) {
@@ -162,8 +175,10 @@ std::optional<size_t> FindBehind(absl::Span<const uint8_t> text, size_t call, ui
     if (ended && IsUsable(text, at, PaddingBytes(text.subspan(at), address + at))) return at;
     const std::optional<Instruction> instruction = DecodeInstruction(text.subspan(at));
     if (!instruction.has_value()) return std::nullopt;
+    // A far jump in a padding leaves the rest of it a padding.
+    const bool in_padding = ended && IsFarJump(text, at);
     at += instruction->length;
-    ended = EndsFlow(text, at, *instruction);
+    ended = in_padding || EndsFlow(text, at, *instruction);
   }
   return std::nullopt;
 }
@@ -179,6 +194,10 @@ std::optional<size_t> FindBefore(absl::Span<const uint8_t> text, size_t call, ui
 }
 
 }  // namespace
+
+bool IsInstructionStart(absl::Span<const uint8_t> text, size_t at) {
+  return IsBoundary(text, at, [](const Instruction&) { return true; });
+}
 
 std::optional<ptrdiff_t> FindPadding(absl::Span<const uint8_t> code, uint64_t address,
                                      absl::Span<const uint8_t> before) {

@@ -29,6 +29,10 @@ inline constexpr size_t kFarJumpBytes = 7;  // ff 24 25 disp32: jmp *[disp32]
 std::optional<ptrdiff_t> FindPadding(absl::Span<const uint8_t> code, uint64_t address,
                                      absl::Span<const uint8_t> before = {});
 
+// Whether an instruction surely begins at `at`, as far as the bytes before tell, whatever is code
+// there and what is data.
+bool IsInstructionStart(absl::Span<const uint8_t> text, size_t at);
+
 }  // namespace ringfence::sentry
 
 #endif  // RINGFENCE_SENTRY_MM_ARCH_X86_64_CALL_PADDING_H_
