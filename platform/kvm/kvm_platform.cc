@@ -142,6 +142,10 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   const uint64_t direct = kTrampolineCode.value() + TrampolineTable(Flavour::kDeprivileged).direct;
   space_shared_ = {memory_.get(), image_->table(), image_->trampoline(), deprivileged,
                    deprivileged ? direct : 0};
+  if (deprivileged && !CallSitesWork(&space_shared_, *first_vcpu_)) {
+    Log(kWarning, "call sites do not work on this host: SYSCALL stays as slow as it is");
+    space_shared_.direct_entry = 0;
+  }
   absl::StatusOr<int64_t> exit_ns = MeasureExit(&space_shared_, *first_vcpu_);
   if (!exit_ns.ok()) return exit_ns.status();
   exit_ns_ = *exit_ns;
@@ -215,7 +219,8 @@ std::string KvmPlatform::Describe() const {
       host_.flavour == Flavour::kPrivileged ? "hardware virtualisation, privileged trampoline"
                                             : "no hardware virtualisation, deprivileged trampoline",
       ", at most ", max_vcpus_, " vCPUs, TSC ", tsc_khz_, " kHz, offset ", host_.tsc_offset,
-      ", exit and return ", exit_ns_, " ns, exitless ", service_->enabled() ? "possible" : "off");
+      space_shared_.direct_entry != 0 ? ", call sites jump" : "", ", exit and return ", exit_ns_,
+      " ns, exitless ", service_->enabled() ? "possible" : "off");
 }
 
 }  // namespace

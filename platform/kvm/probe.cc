@@ -48,7 +48,8 @@ class ProbeSpace {
     std::unique_ptr<ProbeSpace> self(new ProbeSpace(shared->memory, std::move(space).value()));
     auto frame = shared->memory->Allocate(1);
     if (!frame.ok()) return Failed("memory", frame.error());
-    std::memcpy(shared->memory->HostAddress(frame->first), code, bytes);
+    self->code_ = *frame;
+    self->Write(code, bytes);
     auto mapped = self->space_->Map(kCode, *frame, {.prot = Prot::RX()});
     if (mapped.ok()) return self;
     shared->memory->Unref(*frame);
@@ -59,6 +60,9 @@ class ProbeSpace {
     (void)space_->Unmap({kCode, VirtAddr(kCode.value() + kPageSize)}, drop);
   }
   KvmAddressSpace& space() { return *space_; }
+  void Write(const uint8_t* code, size_t bytes) {
+    std::memcpy(memory_->HostAddress(code_.first), code, bytes);
+  }
   platform::ArchState Start() const {
     platform::ArchState state;
     state.rip = kCode.value();
@@ -71,6 +75,7 @@ class ProbeSpace {
       : memory_(memory), space_(std::move(space)) {}
   platform::GuestMemory* const memory_;
   const std::unique_ptr<KvmAddressSpace> space_;
+  FrameRun code_;
 };
 
 // Enters until something other than a signal ends it.
@@ -141,6 +146,24 @@ absl::StatusOr<int64_t> MeasureExit(const SpaceShared* shared, Vcpu& vcpu) {
   }
   std::nth_element(times.begin(), times.begin() + kMeasuredExits / 2, times.end());
   return times[kMeasuredExits / 2];
+}
+
+bool CallSitesWork(const SpaceShared* shared, Vcpu& vcpu) {
+  constexpr uint32_t kNumber = 39;
+  constexpr size_t kJumpBytes = 7;
+  uint8_t code[kJumpBytes + 2] = {0xff, 0x24, 0x25, 0, 0, 0, 0, 0x0f, 0x0b};  // jmp *[slot]; ud2
+  absl::StatusOr<std::unique_ptr<ProbeSpace>> space =
+      ProbeSpace::Create(shared, code, sizeof(code));
+  if (!space.ok()) return false;
+  const VirtAddr after(kCode.value() + kJumpBytes);
+  const Result<uint32_t> slot = (*space)->space().AddCallSite({after, kCode, kNumber});
+  if (!slot.ok()) return false;
+  std::memcpy(code + 3, &*slot, sizeof(*slot));
+  (*space)->Write(code, sizeof(code));
+  platform::ArchState state = (*space)->Start();
+  if (RunUntilExit((*space)->space(), vcpu, &state).kind != ExitKind::kCall) return false;
+  vcpu.Store(&state);
+  return state.rax == kNumber && state.rcx == after.value() && state.rsp == kStack.value();
 }
 
 uint32_t SpinsFor(int64_t ns) {

@@ -20,6 +20,10 @@ struct ProbeResult {
 absl::StatusOr<ProbeResult> ProbeHost(platform::GuestMemory* memory, const KernelImage& image,
                                       Vcpu& vcpu);
 
+// Does a call that comes by a call site arrive as it should? Whether ring 3 may run pages as high
+// as CallStubs' is the host's to say. `shared` has a direct entry, in the deprivileged flavour.
+bool CallSitesWork(const SpaceShared* shared, Vcpu& vcpu);
+
 // What a call costs that leaves the guest and returns, in ns: the median of a few, run on `vcpu`
 // with the trampoline that `shared` describes.
 absl::StatusOr<int64_t> MeasureExit(const SpaceShared* shared, Vcpu& vcpu);
