@@ -108,6 +108,8 @@ Result<std::shared_ptr<OverlayFs>> OverlayFs::Create(const Options& options) {
   CallContext own;
   own.creds = std::make_shared<Credentials>();
   const InodeRef lower = options.lower->root(), upper = options.upper->root();
+  // The root of a gofer's tree can be a file, and a hostile gofer's be one when it suits it.
+  if (lower->type() != S_IFDIR || upper->type() != S_IFDIR) return Errno::kNOTDIR;
   const Attributes attr = TRY(lower->GetAttr(own));
   std::shared_ptr<OverlayFs> fs(new OverlayFs(options, attr.dev));
   OverlayState& state = *fs->state_;
