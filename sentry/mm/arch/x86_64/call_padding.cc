@@ -74,11 +74,15 @@ size_t PaddingBytes(absl::Span<const uint8_t> code, uint64_t address) {
   return length;
 }
 
+// A jump through a table and a label of the table that is in front of an alignment are in one
+// function, and so is a SYSCALL close to the latter. Most such functions are shorter.
+constexpr int64_t kTableDistance = 512;
+
 // What the bytes around a padding may do to it.
 struct References {
   bool into = false;  // jump or refer into it
   bool jump_to_end = false;
-  bool table_jump = false;  // jump through a register or a table, to nobody knows where
+  bool table_jump = false;  // near jump through a register or a table, to nobody knows where
 };
 
 // Looks at every byte of `bytes` as if an instruction began there, which costs a few paddings and
@@ -98,7 +102,9 @@ void AddReferences(absl::Span<const uint8_t> bytes, int64_t at, int64_t start, i
     if (is_short) add(here + 1 + static_cast<int8_t>(byte), true);
     // JMP reg, JMP [table + index]. Memory without an index holds a function's address.
     const bool is_far_jump = byte == 0x24 && i + 1 < bytes.size() && bytes[i + 1] == 0x25;
-    found.table_jump |= opcode == 0xff && ((byte & 0xf8) == 0xe0 || (byte == 0x24 && !is_far_jump));
+    const bool is_table = (byte & 0xf8) == 0xe0 || (byte == 0x24 && !is_far_jump);
+    const bool is_near = here > start - kTableDistance && here < end + kTableDistance;
+    found.table_jump |= opcode == 0xff && is_table && is_near;
     if (bytes.size() - i < sizeof(int32_t)) continue;
     const bool is_jump = opcode == 0xe9 || (opcode & 0xf0) == 0x80;
     const bool is_from_rip = opcode == 0xe8 || (opcode & 0xc7) == 0x05;  // CALL, ModRM of a load

@@ -222,6 +222,11 @@ TEST_CASE("padding inside of a function is none if there is a jump table") {
   Check("ff e0 S eb 0c p12 | 55");
   Check("S c3 p12 | 90 75 fd e9 f8 ff ff ff ff e2");
   Check("ff e0 S c3 ^ p12 | 55");
+  // One as far away as another function's, as before read() in a static program.
+  Check("S 77 0d c3 p12 | x500 ff e0");
+  Check("S 77 0d c3 ^ p12 | x520 ff e0");
+  Check("ff e0 x500 S 77 0d c3 p12 | 55");
+  Check("ff e0 x520 S 77 0d c3 ^ p12 | 55");
 }
 
 TEST_CASE("what is not understood on the way ends the search") {
