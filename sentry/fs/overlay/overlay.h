@@ -45,7 +45,8 @@ class OverlayFs : public FileSystem {
   // st_dev is that of the lower tree, and should be that of the upper one with numbers from
   // kUpperInode on: /proc/PID/maps, which asks the mapped file itself, then agrees with stat(2) but
   // for files that were copied up.
-  // EROFS: the upper tree cannot be written. ENOTDIR: a root is no directory. Asks both roots for their attributes: may block.
+  // EROFS: the upper tree cannot be written. ENOTDIR: a root is no directory. Asks both roots for
+  // their attributes: may block.
   static Result<std::shared_ptr<OverlayFs>> Create(const Options& options);
 
   std::string_view type() const override { return "overlay"; }
