@@ -57,6 +57,20 @@ uint64_t Steal() {
   std::exit(1);
 }
 
+// mov eax, 39; syscall; dec r15; jnz back; mov eax, 60; syscall; jmp back. The first call is made
+// as hot ones are: by a call site, where the space has them.
+Code CallLoop(platform::AddressSpace& space) {
+  Code code;
+  const Result<uint32_t> slot =
+      space.AddCallSite({VirtAddr(kTestCode + 7), VirtAddr(kTestCode), 39});
+  if (slot.ok()) {
+    code({0xff, 0x24, 0x25}).Imm32(*slot);
+  } else {
+    code({0xb8, 39, 0, 0, 0, 0x0f, 0x05});
+  }
+  return code({0x49, 0xff, 0xcf, 0x75, 0xf4})({0xb8, 60, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xeb});
+}
+
 // A virtual machine without the platform around it.
 class BareLoop {
  public:
@@ -78,12 +92,13 @@ class BareLoop {
     vcpu_->SetFlavour(flavour_);
     shared_ = {memory_.get(), image_->table(), image_->trampoline(),
                flavour_ == Flavour::kDeprivileged, 0};
+    if (flavour_ == Flavour::kDeprivileged) {
+      shared_.direct_entry = kTrampolineCode.value() + TrampolineTable(flavour_).direct;
+    }
     space_ = MUST(KvmAddressSpace::Create(&shared_));  // fresh memory
     code_ = MUST(memory_->Allocate(1));                // fresh memory
-    // mov eax, 39; syscall; dec r15; jnz back; mov eax, 60; syscall; jmp back
-    const uint8_t code[] = {0xb8, 39,   0,  0, 0, 0x0f, 0x05, 0x49, 0xff, 0xcf, 0x75,
-                            0xf4, 0xb8, 60, 0, 0, 0,    0x0f, 0x05, 0xeb, 0xeb};
-    std::memcpy(memory_->HostAddress(code_.first), code, sizeof(code));
+    const Code code = CallLoop(*space_);
+    std::memcpy(memory_->HostAddress(code_.first), code.bytes().data(), code.size());
     MUST(space_->Map(VirtAddr(kTestCode), code_, {.prot = Prot::RX()}));  // an empty space
     MUST(vcpu_->SetSpace(*space_));                                       // an empty space
     state_.rip = kTestCode;
@@ -180,8 +195,7 @@ class PlatformLoop {
  public:
   explicit PlatformLoop(platform::ExitlessMode mode)
       : platform_(NewTestPlatform({.exitless = mode})), guest_(platform_.get()) {
-    guest_.SetCode(Code()({0xb8, 39, 0, 0, 0, 0x0f, 0x05, 0x49, 0xff, 0xcf, 0x75, 0xf4})(
-        {0xb8, 60, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xeb}));
+    guest_.SetCode(CallLoop(*guest_.space));
     context_ = MUST(platform_->NewContext());  // fresh memory
     context_->SetService(&service_);
     state_ = guest_.Start();

@@ -11,6 +11,7 @@ constexpr uint64_t kNoCall = ~uint64_t{0};
 constexpr uint64_t kSyscallLength = 2;  // 0f 05
 constexpr uint64_t kRestartSyscallNumber = 219;
 constexpr uint8_t kInt1 = 0xf1;
+constexpr uint64_t kResumeFlag = uint64_t{1} << 16;
 
 // Vectors of SDM vol. 3, table 6-1.
 constexpr uint8_t kDivide = 0, kDebug = 1, kBreakpoint = 3, kOverflow = 4, kBounds = 5,
@@ -133,7 +134,7 @@ bool IsCallTailException(const platform::ExceptionExit& exception) {
 void EnterCallAtTail(platform::ArchState& state) {
   state.rip += kSyscallLength;
   state.rcx = state.rip;
-  state.r11 = state.rflags;
+  state.r11 = state.rflags &= ~kResumeFlag;  // which exceptions set and SYSCALL clears
   state.orig_rax = state.rax;
 }
 
