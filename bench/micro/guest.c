@@ -1,204 +1,133 @@
-// Guest side of the micro benchmarks: `guest NAME COUNT [ARGUMENT...]` prints nanoseconds per operation.
-#define _GNU_SOURCE
+// Guest side of the micro benchmarks.
+//
+//   guest NAME COUNT [ARGUMENT...]     so many operations
+//   guest NAME MILLISms [ARGUMENT...]  as many as fit into the time
+//   guest list                         the names
+//   guest exit                         ends at once: what vfork_exec starts
+//
+// Prints two lines: ns per operation, then the mean, how many operations and samples there were,
+// and quantiles of the samples, as "mean 93.1 operations 5000 samples 5000 0.5:91.2 0.9:97.0 ...".
+// A sample is one operation, or the mean of a batch of them where one is too short for the clock.
+// The first line is the median of the samples; where first operations are what counts (touch, whose
+// cost comes in lumps) it is the mean of all.
+#include "bench/micro/guest.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdint.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-static double Now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1e9 + t.tv_nsec;
-}
+#include "bench/micro/samples.h"
 
-static long Raw0(long number) {
-  long result;
-  asm volatile("syscall" : "=a"(result) : "a"(number) : "rcx", "r11", "memory");
-  return result;
-}
+// A batch lasts so long that reading the clock once for it does not matter.
+static const double kBatchNs = 4000;
+static const double kWarmUpNs = 10e6;
 
-static void Fail(const char* what) {
-  fprintf(stderr, "guest: %s: %s\n", what, strerror(errno));
-  exit(1);
-}
+const char* self_path;
+char** arguments;
 
-// SYS_getppid: the kernel has to be asked, nothing can be cached by libc.
-static double Getppid(long count) {
-  const double start = Now();
-  for (long i = 0; i < count; i++) Raw0(SYS_getppid);
-  return (Now() - start) / count;
-}
-
-static double Cpu(long count) {
-  const double start = Now();
-  uint64_t x = 1;
-  for (long i = 0; i < count; i++) {
-    x = x * 6364136223846793005ull + 1442695040888963407ull;
-    asm volatile("" : "+r"(x));
-  }
-  return (Now() - start) / count;
-}
-
-// First touch of `count` MiB, 4 KiB at a time; per page.
-static double Touch(long count) {
-  const size_t size = (size_t)count << 20;
-  const double start = Now();
-  char* p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) Fail("mmap");
-  for (size_t at = 0; at < size; at += 4096) p[at] = 1;
-  const double end = Now();
-  munmap(p, size);
-  return (end - start) / (size / 4096);
-}
-
-static double Pipe(long count) {
-  int fds[2];
-  char byte = 0;
-  if (pipe(fds) != 0) Fail("pipe");
-  const double start = Now();
-  for (long i = 0; i < count; i++) {
-    if (write(fds[1], &byte, 1) != 1 || read(fds[0], &byte, 1) != 1) Fail("pipe");
-  }
-  return (Now() - start) / count;
-}
-
-static double ClockGettime(long count) {
-  struct timespec t;
-  const double start = Now();
-  for (long i = 0; i < count; i++) clock_gettime(CLOCK_MONOTONIC, &t);
-  return (Now() - start) / count;
-}
-
-static double Fork(long count) {
-  const double start = Now();
-  for (long i = 0; i < count; i++) {
-    const pid_t child = fork();
-    if (child < 0) Fail("fork");
-    if (child == 0) _exit(0);
-    if (waitpid(child, NULL, 0) != child) Fail("waitpid");
-  }
-  return (Now() - start) / count;
-}
-
-static double VforkExec(long count) {
-  const double start = Now();
-  for (volatile long i = 0; i < count; i++) {
-    const pid_t child = vfork();
-    if (child < 0) Fail("vfork");
-    if (child == 0) {
-      execl("/bin/busybox", "true", (char*)NULL);
-      _exit(127);
-    }
-    int status = 0;
-    if (waitpid(child, &status, 0) != child || status != 0) Fail("vfork and exec");
-  }
-  return (Now() - start) / count;
-}
-
-static char** arguments;  // after the count
-
-// Starts the program of the arguments, and waits for its end.
-static double StartProgram(long count) {
-  if (arguments[0] == NULL) Fail("no program");
-  const double start = Now();
-  for (volatile long i = 0; i < count; i++) {
-    const pid_t child = vfork();
-    if (child < 0) Fail("vfork");
-    if (child == 0) {
-      execv(arguments[0], arguments);
-      _exit(127);
-    }
-    int status = 0;
-    if (waitpid(child, &status, 0) != child || status != 0) Fail("program");
-  }
-  return (Now() - start) / count;
-}
-
-// Reads the file of the first argument from begin to end, as many bytes a time as the second says.
-static double ReadFile(long count) {
-  if (arguments[0] == NULL || arguments[1] == NULL) Fail("no file and size");
-  const size_t size = atol(arguments[1]);
-  char* const buffer = malloc(size);
-  const int fd = open(arguments[0], O_RDONLY);
-  if (fd < 0 || buffer == NULL) Fail("file");
-  const double start = Now();
-  for (long i = 0; i < count; i++) {
-    if (lseek(fd, 0, SEEK_SET) != 0) Fail("lseek");
-    ssize_t n;
-    while ((n = read(fd, buffer, size)) > 0) {
-    }
-    if (n < 0) Fail("read");
-  }
-  const double end = Now();
-  close(fd);
-  free(buffer);
-  return (end - start) / count;
-}
-
-static double Mmap(long count) {
-  const double start = Now();
-  for (long i = 0; i < count; i++) {
-    char* p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p == MAP_FAILED) Fail("mmap");
-    p[0] = 1;
-    munmap(p, 65536);
-  }
-  return (Now() - start) / count;
-}
-
-static void OnSignal(int signal) { (void)signal; }
-static double Signal(long count) {
-  signal(SIGUSR1, OnSignal);
-  const pid_t self = getpid();
-  const double start = Now();
-  for (long i = 0; i < count; i++) kill(self, SIGUSR1);
-  return (Now() - start) / count;
-}
-
-static void* Nothing(void* arg) { return arg; }
-static double Thread(long count) {
-  const double start = Now();
-  for (long i = 0; i < count; i++) {
-    pthread_t thread;
-    if (pthread_create(&thread, NULL, Nothing, NULL) != 0) Fail("pthread_create");
-    pthread_join(thread, NULL);
-  }
-  return (Now() - start) / count;
-}
-
-static const struct {
-  const char* name;
-  double (*run)(long count);
-} kWorkloads[] = {
-    {"getppid", Getppid},     {"cpu", Cpu},   {"touch", Touch},  {"pipe", Pipe},
-    {"clock_gettime", ClockGettime}, {"fork", Fork}, {"vfork_exec", VforkExec},
-    {"start_python", StartProgram}, {"read_128k", ReadFile}, {"read_1m", ReadFile},
-    {"mmap", Mmap},           {"signal", Signal}, {"thread", Thread},
+static const struct Workload* const kFamilies[] = {
+    kCallWorkloads, kIpcWorkloads,    kFutexWorkloads,
+    kFileWorkloads, kMemoryWorkloads, kProcessWorkloads,
 };
 
-int main(int argc, char** argv) {
-  if (argc < 3) {
-    fprintf(stderr, "usage: guest NAME COUNT [ARGUMENT...]\n");
-    return 2;
+static const struct Workload* Find(const char* name) {
+  for (size_t f = 0; f < sizeof kFamilies / sizeof *kFamilies; f++) {
+    for (const struct Workload* w = kFamilies[f]; w->name != NULL; w++) {
+      if (strcmp(w->name, name) == 0) return w;
+    }
   }
-  arguments = argv + 3;
-  for (size_t i = 0; i < sizeof kWorkloads / sizeof *kWorkloads; i++) {
-    if (strcmp(kWorkloads[i].name, argv[1]) != 0) continue;
-    const long count = atol(argv[2]);
-    if (count <= 0) return 2;
-    if (kWorkloads[i].run != Touch) kWorkloads[i].run(count / 10 + 1);  // warm up
-    printf("%.2f\n", kWorkloads[i].run(count));
+  return NULL;
+}
+
+static void List(void) {
+  for (size_t f = 0; f < sizeof kFamilies / sizeof *kFamilies; f++) {
+    for (const struct Workload* w = kFamilies[f]; w->name != NULL; w++) puts(w->name);
+  }
+}
+
+// Warms up, and finds how many operations make a batch.
+static long BatchSize(const struct Workload* w, long at_most) {
+  const double start = Now();
+  long done = 0;
+  double took = 0;
+  for (long n = 1; took < kWarmUpNs && done < at_most; n *= 2) {
+    w->loop(n);
+    done += n;
+    took = Now() - start;
+  }
+  const double each = took / (double)done;
+  return each >= kBatchNs ? 1 : (long)(kBatchNs / each) + 1;
+}
+
+static void RunLoop(const struct Workload* w, long count, double budget_ns) {
+  const long warm_up = count / 10 + 1;
+  const long batch = BatchSize(w, warm_up < 100000 ? warm_up : 100000);
+  const double begin = Now();
+  double last = begin;
+  for (long done = 0; done < count && last - begin < budget_ns;) {
+    const long n = count - done < batch ? count - done : batch;
+    w->loop(n);
+    const double now = Now();
+    Sample((now - last) / (double)n, n);
+    last = now;
+    done += n;
+  }
+}
+
+static void RunTimed(const struct Workload* w, long count, double budget_ns) {
+  if (w->once) {
+    w->timed(count == LONG_MAX ? 0 : count);
+    return;
+  }
+  w->timed(1);
+  ForgetSamples();
+  const double begin = Now();
+  for (long done = 0; done < count && Now() - begin < budget_ns; done++) w->timed(1);
+}
+
+// "5000", or "80ms": false if neither.
+static int ParseCount(const char* text, long* count, double* budget_ns) {
+  char* end = NULL;
+  const long value = strtol(text, &end, 10);
+  if (value <= 0 || end == text) return 0;
+  if (*end == 0) {
+    *count = value;
+    *budget_ns = 1e18;
+    return 1;
+  }
+  *count = LONG_MAX;
+  *budget_ns = (double)value * 1e6;
+  return strcmp(end, "ms") == 0;
+}
+
+int main(int argc, char** argv) {
+  if (argc == 2 && strcmp(argv[1], "exit") == 0) return 0;
+  if (argc == 2 && strcmp(argv[1], "list") == 0) {
+    List();
     return 0;
   }
-  fprintf(stderr, "guest: no workload %s\n", argv[1]);
-  return 2;
+  long count = 0;
+  double budget_ns = 0;
+  if (argc < 3 || !ParseCount(argv[2], &count, &budget_ns)) {
+    fprintf(stderr, "usage: guest NAME COUNT|MILLISms [ARGUMENT...] | list | exit\n");
+    return 2;
+  }
+  const struct Workload* const w = Find(argv[1]);
+  if (w == NULL) {
+    fprintf(stderr, "guest: no workload %s\n", argv[1]);
+    return 2;
+  }
+  self_path = argv[0];
+  arguments = argv + 3;
+  TouchSamples();
+  if (w->setup != NULL) w->setup();
+  if (w->loop != NULL) {
+    RunLoop(w, count, budget_ns);
+  } else {
+    RunTimed(w, count, budget_ns);
+  }
+  PrintSamples(w->once);
+  return 0;
 }

@@ -11,7 +11,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "bench/run/child.h"
 #include "bench/run/host.h"
 #include "bench/run/sample.h"
@@ -35,7 +34,8 @@ Counters ReadCounters(const std::string& path) {
 
 absl::StatusOr<double> ParseNumber(const std::string& output) {
   double value = 0;
-  if (!absl::SimpleAtod(absl::StripAsciiWhitespace(output), &value) || value <= 0) {
+  const std::string first = output.substr(0, output.find('\n'));
+  if (!absl::SimpleAtod(first, &value) || value <= 0) {
     return absl::InternalError(absl::StrCat("not a number: ", output));
   }
   return value;

@@ -37,6 +37,21 @@ std::vector<Workload> MicroWorkloads() {
       Micro("thread", "thread", 5000, 500),
       Micro("fork", "fork, exit, wait", 1000, 100),
       Micro("vfork_exec", "vfork, exec, wait", 500, 50),
+      Micro("getpid", "call", 500000, 20000),
+      Micro("eventfd", "write and read", 100000, 5000),
+      Micro("epoll", "event, wait, read", 50000, 3000),
+      Micro("unix_pair", "round trip", 50000, 5000),
+      Micro("unix_loopback", "round trip to a thread", 10000, 1000),
+      Micro("futex_two_cpus", "round trip", 5000, 2000),
+      Micro("futex_one_cpu", "round trip", 50000, 1000),
+      Micro("open_read_close", "open, read, close", 50000, 2000),
+      Micro("stat", "call", 100000, 5000),
+      Micro("pread", "4 KiB", 200000, 10000),
+      Micro("pwrite", "4 KiB", 200000, 10000),
+      Micro("fork_1m", "fork, exit, wait, rewrite", 500, 50),
+      Micro("fork_256m_huge", "fork, exit, wait, rewrite", 10, 5),
+      Micro("mprotect_64m", "mprotect, munmap", 5, 5),
+      Micro("mprotect_sibling", "mprotect", 2000, 500),
   };
   for (Workload& w : workloads) {
     w.runtimes = {"native", "ringfence", "ringfence:exit"};
