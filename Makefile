@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 BAZEL ?= bazel
 
-.PHONY: help deps build demo test mutate format check bench lab-x86 docs clean
+.PHONY: help deps build demo test mutate format check bench bench-gates lab-x86 docs clean
 
 help:
 	@echo 'make demo      build, then run a program on the sandbox'"'"'s own kernel'
@@ -12,6 +12,7 @@ help:
 	@echo 'make format    clang-format every source in place'
 	@echo 'make check     format, clang thread-safety, clang-tidy, layering, file sizes'
 	@echo 'make bench     ratios to native; leaves out/bench'
+	@echo 'make bench-gates  the pass lines of bench/gates: exitless service, idle sandboxes'
 	@echo 'make lab-x86   the smoke tests on hardware-KVM semantics, under QEMU TCG'
 	@echo 'make clean     remove what was built'
 
@@ -42,6 +43,10 @@ check: deps
 
 bench: build
 	@tools/bench
+
+bench-gates: build
+	$(BAZEL) build //test/programs:all
+	@tools/run-tests --no-build 'gates_*'
 
 lab-x86: build
 	@test/lab/run-x86

@@ -17,6 +17,7 @@
 #include "gofer/client/grpc_client_stub.h"
 #include "gofer/wire/convert.h"
 #include "gofer/wire/fd_channel.h"
+#include "gofer/wire/grpc_start.h"
 #include "proto/gofer/gofer.grpc.pb.h"
 
 namespace ringfence::gofer {
@@ -26,9 +27,6 @@ namespace {
 constexpr int kMaxReplyBytes = 2 * 1024 * 1024;
 // Nodes given back are sent once there are so many.
 constexpr size_t kCloseBatch = 64;
-
-// gRPC stays initialised until the process ends: shutting it down waits up to 10 s for a poller.
-void KeepGrpc() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
 
 // The sentry must never hold a directory, an O_PATH descriptor or a device, whoever sent it.
 // `wanted`: the access mode it was asked for with.
@@ -400,13 +398,13 @@ void GrpcClient::Close(std::span<const NodeId> nodes) {
 
 std::unique_ptr<Client> NewClientOnStub(std::unique_ptr<Stub> stub, UniqueFd fd_socket,
                                         std::function<void(std::string_view)> log) {
-  KeepGrpc();
+  StartGrpc();
   return std::make_unique<GrpcClient>(std::move(stub), std::move(fd_socket), std::move(log));
 }
 
 std::unique_ptr<Client> NewGrpcClient(UniqueFd rpc_socket, UniqueFd fd_socket,
                                       std::function<void(std::string_view)> log) {
-  KeepGrpc();
+  StartGrpc();
   grpc::ChannelArguments args;
   args.SetMaxReceiveMessageSize(kMaxReplyBytes);
   args.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);

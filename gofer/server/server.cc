@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "gofer/server/service.h"
+#include "gofer/wire/grpc_start.h"
 #include "proto/gofer/gofer.grpc.pb.h"
 
 namespace ringfence::gofer {
@@ -22,9 +23,6 @@ constexpr int kThreads = 2;
 // More than any sentry has calls under way; more than that wait on the sentry's side.
 constexpr int kMaxConcurrentCalls = 256;
 constexpr int kMaxRequestBytes = 128 * 1024;
-
-// gRPC stays initialised until the process ends: shutting it down waits up to 10 s for a poller.
-void KeepGrpc() { [[maybe_unused]] static const bool kept = (grpc_init(), true); }
 
 using AsyncService = wire::Gofer::AsyncService;
 
@@ -132,7 +130,7 @@ class Server::Impl {
       : service_(std::move(tree), std::move(fd_socket)) {}
 
   absl::Status Start(UniqueFd rpc_socket) {
-    KeepGrpc();
+    StartGrpc();
     grpc::ServerBuilder builder;
     builder.RegisterService(&async_);
     builder.SetMaxReceiveMessageSize(kMaxRequestBytes);

@@ -16,6 +16,7 @@ import suite
 import unit
 
 PARTS = ("quick", "long", "lab")
+SUITE_FOLDERS = ("test", "bench/gates")
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _STARTED = time.clock_gettime(time.CLOCK_MONOTONIC)
 
@@ -68,7 +69,8 @@ def run(options, out, kind):
     if not options.list and not options.no_build and not build(out):
         return
     tests = [t for t in unit.discover(ROOT) if selected(options, t.name, t.part)]
-    suites = [s for s in suite.discover(ROOT) if selected(options, s.name, s.part)]
+    suites = [s for folder in SUITE_FOLDERS for s in suite.discover(ROOT, folder)
+              if selected(options, s.name, s.part)]
     if options.list:
         for item in tests + suites:
             print(item.part, item.name)
