@@ -4,15 +4,19 @@
 // One frame per (address space, vCPU index). In the deprivileged flavour the guest can read and
 // write it, so nothing in it is trusted: the sentry loads each field once and treats the values
 // like registers of that very address space's own threads. What the sentry must be able to rely on
-// (whether a service thread is at work for this vCPU) is kept outside, in Gate (gate.h).
+// (whether a service thread is at work for this vCPU) is kept outside, in CallGate (call_gate.h).
 //
-// Protocol of `state`, one-hot so that `lock btr` withdraws without a second register:
+// Protocol of `state`:
 //   kIdle -> kPosted      the stub, after storing rax and the arguments
-//   kPosted -> kIdle      the stub, when its spin limit is used up: the call then exits
-//   kPosted -> kClaimed   a service thread (compare-and-swap)
-//   kClaimed -> kDone     the result is in `rax`
-//   kClaimed -> kPunt     nothing was done; the call must exit
-//   kDone, kPunt -> kIdle the stub
+//   kPosted -> kDone      a service thread: the result is in `rax`
+//   kPosted -> kPunt      a service thread: nothing was done; the call must exit
+//   kDone -> kPosted      the stub, at its next call; until then kDone says nothing
+//   kPunt -> kIdle        the stub
+//   kDone -> kIdle        the stub, before an exit for another reason
+// A stub whose spin limit is used up exits without a word. Whether the call was served meanwhile
+// its vCPU's thread sees once the gate is closed: kDone then is the result, kPosted a call to be
+// made. So neither side needs a locked operation on the line that both look at: it changes hands
+// twice a call and no more.
 #ifndef RINGFENCE_PLATFORM_KVM_CALL_PAGE_H_
 #define RINGFENCE_PLATFORM_KVM_CALL_PAGE_H_
 
@@ -25,7 +29,7 @@
 namespace ringfence::kvm {
 
 struct CallPage {
-  enum State : uint32_t { kIdle = 0, kPosted = 1, kClaimed = 2, kDone = 4, kPunt = 8 };
+  enum State : uint32_t { kIdle = 0, kPosted = 1, kDone = 4, kPunt = 8 };
 
   // Written by the sentry before each entry, read by the stub.
   std::atomic<uint32_t> mode;        // 0: exit at once, 1: post
@@ -41,6 +45,10 @@ struct CallPage {
   std::atomic<uint64_t> after;  // address behind the latest SYSCALL that trapped
   uint64_t unused2[6];
   uint64_t scratch_stack[8];
+  // The service thread's own: not 0 while it is at work on the call. A hint for a stub whose limit
+  // is used up, since an exit would only wait for the answer.
+  std::atomic<uint32_t> serving;
+  uint32_t unused3[15];
 };
 static_assert(offsetof(CallPage, mode) == CALL_PAGE_MODE);
 static_assert(offsetof(CallPage, spin_limit) == CALL_PAGE_SPIN);
@@ -50,7 +58,8 @@ static_assert(offsetof(CallPage, rax) == CALL_PAGE_RAX);
 static_assert(offsetof(CallPage, args) == CALL_PAGE_ARGS);
 static_assert(offsetof(CallPage, saved_rsp) == CALL_PAGE_RSP);
 static_assert(offsetof(CallPage, after) == CALL_PAGE_AFTER);
-static_assert(sizeof(CallPage) == CALL_PAGE_STACK_TOP);
+static_assert(offsetof(CallPage, scratch_stack) + 64 == CALL_PAGE_STACK_TOP);
+static_assert(offsetof(CallPage, serving) == CALL_PAGE_SERVING);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 
 }  // namespace ringfence::kvm

@@ -11,6 +11,7 @@
 #define CALL_PAGE_RSP 128
 #define CALL_PAGE_AFTER 136
 #define CALL_PAGE_STACK_TOP 256
+#define CALL_PAGE_SERVING 256
 
 // Distance from a trampoline's code page to its data page.
 #define CALL_PAGE_DISTANCE 4096

@@ -21,9 +21,11 @@
 #include <thread>
 #include <vector>
 
+#include "platform/kvm/arch/x86_64/answer_unsafe.h"
 #include "platform/kvm/arch/x86_64/cpu_relax.h"
 #include "platform/kvm/arch/x86_64/kernel_image.h"
 #include "platform/kvm/probe.h"
+#include "platform/kvm/service_thread.h"
 #include "platform/kvm/test_guest.h"
 #include "platform/kvm/vcpu.h"
 #include "platform/mem/host_paging.h"
@@ -143,6 +145,8 @@ class BareLoop {
     page->state.store(CallPage::kIdle);
     std::atomic<bool> stop{false};
     std::atomic<bool> ready{false};
+    const bool whole_stores = HasWholeStores();
+    const uint32_t turn_spins = SpinsFor(ServiceThread::kTurnNanos);
     std::thread server([&] {
       ready = true;
       while (!stop.load(std::memory_order_relaxed)) {
@@ -154,8 +158,8 @@ class BareLoop {
           page->state.store(CallPage::kPunt, std::memory_order_release);
           continue;
         }
-        page->rax.store(1, std::memory_order_relaxed);
-        page->state.store(CallPage::kDone, std::memory_order_release);
+        Answer(*page, 1, whole_stores);
+        for (uint32_t n = turn_spins; n > 0; --n) CpuRelax();
       }
     });
     while (!ready) CpuRelax();

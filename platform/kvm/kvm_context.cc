@@ -237,6 +237,13 @@ std::optional<Exit> KvmContext::OnCall(ArchState& state) {
   vcpu_->Store(&state);
   state.rip = state.rcx;
   state.rflags = RingThreeFlags(state.r11);
+  CallPage& page = *vcpu_->page();
+  if (posting_ && page.state.load(std::memory_order_relaxed) == CallPage::kDone) {
+    // Answered after the stub had given up.
+    state.rax = page.rax.load(std::memory_order_relaxed);
+    Count(shared_.stats->exits_other);
+    return std::nullopt;
+  }
   if (posting_) {
     if (!punted_) shared_.service_thread->OnNotServed();
   } else if (service_ != nullptr) {

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "platform/kvm/arch/x86_64/trampoline.h"
 #include "platform/kvm/test_guest.h"
 
 namespace ringfence::kvm {
@@ -156,6 +157,39 @@ TEST_CASE("a call that the service thread cannot answer exits with its registers
     CHECK(ones == 2000);
   }
   CHECK(f.platform->GetCounters().exitless_punts > 0);
+}
+
+TEST_CASE("an answer that comes when the stub has given up is the answer") {
+  ExitlessGuest f(SumLoop());
+  if (f.platform->Describe().find("deprivileged") == std::string::npos) return;
+  // As if the service thread had answered between the stub's last look and its OUT:
+  // L: mov dword [rdi + state], kDone; mov qword [rdi + rax], 7; lea rcx, [rip + 2]; jmp rsi;
+  // add rbx, rax; dec r15; jnz L; mov eax, 60; syscall
+  f.guest.SetCode(Code()({0xc7, 0x47, CALL_PAGE_STATE, CallPage::kDone, 0, 0, 0})(
+      {0x48, 0xc7, 0x47, CALL_PAGE_RAX, 7, 0, 0, 0})({0x48, 0x8d, 0x0d, 2, 0, 0, 0})({0xff, 0xe6})(
+      {0x48, 0x01, 0xc3})({0x49, 0xff, 0xcf})({0x75, 0xe0})({0xb8, 60, 0, 0, 0})({0x0f, 0x05}));
+  uint64_t late = 0;
+  // Calls are posted once the service thread is awake, which these exits ask for.
+  for (int round = 0; round < 50 && late == 0; ++round) {
+    ArchState state = f.guest.Start();
+    state.rdi = kTrampolineData.value();
+    state.rsi = kTrampolineCode.value() + TrampolineTable(Flavour::kDeprivileged).exit;
+    state.r11 = 0x202;
+    state.r15 = 200;
+    const uint64_t before = f.platform->GetCounters().exits_other;
+    uint64_t exits = 0;
+    for (;;) {
+      const Exit exit = f.context->Switch(*f.guest.space, state, {});
+      REQUIRE(std::holds_alternative<platform::SyscallExit>(exit));
+      if (state.orig_rax == 60) break;
+      ++exits;
+      state.rax = 7;
+    }
+    CHECK(state.rbx == 200 * 7);
+    late = f.platform->GetCounters().exits_other - before;
+    CHECK(late + exits == 200);
+  }
+  CHECK(late > 0);
 }
 
 TEST_CASE("the service thread parks when calls stop, and mode off has none") {

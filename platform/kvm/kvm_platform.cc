@@ -149,9 +149,9 @@ absl::Status KvmPlatform::Init(const KvmOptions& options) {
   absl::StatusOr<int64_t> exit_ns = MeasureExit(&space_shared_, *first_vcpu_);
   if (!exit_ns.ok()) return exit_ns.status();
   exit_ns_ = *exit_ns;
-  service_ =
-      std::make_unique<ServiceThread>(ExitlessPolicy(options.exitless, UsableCpus(), exit_ns_),
-                                      max_vcpus_, SpinsFor(exit_ns_), &stats_);
+  service_ = std::make_unique<ServiceThread>(
+      ExitlessPolicy(options.exitless, UsableCpus(), exit_ns_), max_vcpus_, SpinsFor(exit_ns_),
+      SpinsFor(ServiceThread::kTurnNanos), &stats_);
   pool_ = std::make_unique<VcpuPool>(max_vcpus_, [this](unsigned index) { return NewVcpu(index); });
   return absl::OkStatus();
 }

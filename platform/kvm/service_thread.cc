@@ -7,6 +7,7 @@
 #include <csignal>
 #include <ctime>
 
+#include "platform/kvm/arch/x86_64/answer_unsafe.h"
 #include "platform/kvm/arch/x86_64/cpu_relax.h"
 
 namespace ringfence::kvm {
@@ -32,11 +33,13 @@ long Preemptions() {
 }  // namespace
 
 ServiceThread::ServiceThread(const ExitlessPolicy& policy, unsigned max_vcpus, uint32_t spin_limit,
-                             Stats* stats)
+                             uint32_t turn_spins, Stats* stats)
     : enabled_(policy.enabled()),
       spin_limit_(spin_limit),
+      turn_spins_(turn_spins),
       idle_ns_(policy.IdleNanos()),
       max_unserved_(policy.MaxUnserved()),
+      whole_stores_(HasWholeStores()),
       stats_(stats),
       gates_(max_vcpus),
       policy_(policy) {}
@@ -124,8 +127,9 @@ void ServiceThread::Poll() {
   while (!stop_.load(std::memory_order_relaxed)) {
     const uint64_t served = window.served;
     for (unsigned i = 0; i < kSweepsPerClock; ++i) {
-      Sweep(&window);
-      CpuRelax();
+      // A guest that has its answer writes its next call about this long; to look meanwhile takes
+      // the line away from it in the middle of that.
+      for (uint32_t n = Sweep(&window) ? turn_spins_ : 1; n > 0; --n) CpuRelax();
     }
     const int64_t now = NowNanos();
     if (window.served != served) last_call = now;
@@ -153,24 +157,28 @@ void ServiceThread::Poll() {
   }
 }
 
-void ServiceThread::Sweep(ExitlessPolicy::Window* window) {
+bool ServiceThread::Sweep(ExitlessPolicy::Window* window) {
   ++window->looks;
+  bool called = false;
   const uint32_t count = gate_count_.load(std::memory_order_acquire);
   for (uint32_t i = 0; i < count; ++i) {
     CallGate& gate = *gates_[i].load(std::memory_order_relaxed);
     if (!gate.IsOpen()) continue;
     ++window->running;
     if (gate.page()->state.load(std::memory_order_relaxed) != CallPage::kPosted) continue;
+    called = true;
     TryServe(gate, window);
   }
+  return called;
 }
 
 void ServiceThread::TryServe(CallGate& gate, ExitlessPolicy::Window* window) {
   if (!gate.TryEnter()) return;
-  // From here on until Leave the vCPU stays with its context and address space.
+  // From here on until Leave the vCPU stays with its context and address space, and nobody else
+  // answers.
   CallPage& page = *gate.page();
-  uint32_t expected = CallPage::kPosted;
-  if (page.state.compare_exchange_strong(expected, CallPage::kClaimed, std::memory_order_acq_rel)) {
+  if (page.state.load(std::memory_order_acquire) == CallPage::kPosted) {
+    page.serving.store(1, std::memory_order_relaxed);
     platform::SyscallRequest request;
     request.number = page.rax.load(std::memory_order_relaxed);
     for (int i = 0; i < 6; ++i) request.args[i] = page.args[i].load(std::memory_order_relaxed);
@@ -178,19 +186,21 @@ void ServiceThread::TryServe(CallGate& gate, ExitlessPolicy::Window* window) {
       request.trapped_after = page.after.load(std::memory_order_relaxed);
     }
     int64_t result = 0;
+    // What is counted is counted before the answer: a locked operation after the store would wait
+    // until the guest's CPU has let go of the line.
     if (gate.service()->Serve(request, &result)) {
-      page.rax.store(static_cast<uint64_t>(result), std::memory_order_relaxed);
-      page.state.store(CallPage::kDone, std::memory_order_release);
-      Count(stats_->exitless_calls);
+      CountAlone(stats_->exitless_calls);
       if (request.trapped_after != 0) Count(stats_->trapped_calls);
       ++window->served;
       not_served_in_a_row_.store(0, std::memory_order_relaxed);
+      Answer(page, result, whole_stores_);
     } else {
       gate.SetPunted();
-      page.state.store(CallPage::kPunt, std::memory_order_release);
-      Count(stats_->exitless_punts);
+      CountAlone(stats_->exitless_punts);
       ++window->punted;
+      page.state.store(CallPage::kPunt, std::memory_order_release);
     }
+    page.serving.store(0, std::memory_order_release);
   }
   gate.Leave();
 }

@@ -24,9 +24,13 @@ namespace ringfence::kvm {
 
 class ServiceThread {
  public:
-  // `stats` outlives the object.
+  // How long it leaves the gates alone after an answer (measured: less costs 60 ns a call, more as
+  // much as it is more).
+  static constexpr int64_t kTurnNanos = 40;
+
+  // `turn_spins`: as many PAUSEs as make kTurnNanos. `stats` outlives the object.
   ServiceThread(const ExitlessPolicy& policy, unsigned max_vcpus, uint32_t spin_limit,
-                Stats* stats);
+                uint32_t turn_spins, Stats* stats);
   // Ends the thread; no gate may be open.
   ~ServiceThread();
 
@@ -53,16 +57,18 @@ class ServiceThread {
   void Main();
   // Polls until the policy says no.
   void Poll();
-  // One look at every gate, added to the window.
-  void Sweep(ExitlessPolicy::Window* window);
+  // One look at every gate, added to the window. Was there a call?
+  bool Sweep(ExitlessPolicy::Window* window);
   void TryServe(CallGate& gate, ExitlessPolicy::Window* window);
   // Tells guests that run at the moment not to wait for this thread.
   void StopPosting();
 
   const bool enabled_;
   const uint32_t spin_limit_;
+  const uint32_t turn_spins_;
   const int64_t idle_ns_;
   const uint64_t max_unserved_;
+  const bool whole_stores_;
   Stats* const stats_;
   std::vector<std::atomic<CallGate*>> gates_;
   std::atomic<uint32_t> gate_count_{0};

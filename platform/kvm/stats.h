@@ -23,6 +23,10 @@ struct Stats {
 inline void Count(std::atomic<uint64_t>& counter, uint64_t n = 1) {
   counter.fetch_add(n, std::memory_order_relaxed);
 }
+// For a counter that only the calling thread changes.
+inline void CountAlone(std::atomic<uint64_t>& counter, uint64_t n = 1) {
+  counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+}
 
 }  // namespace ringfence::kvm
 

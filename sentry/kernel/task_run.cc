@@ -116,9 +116,11 @@ void Task::ServeSyscall() {
 bool Task::Serve(const platform::SyscallRequest& request, int64_t* result) {
   if (HasPendingWork() || traced_.load(std::memory_order_relaxed)) return false;
   SyscallDispatcher& dispatcher = kernel_->dispatcher();
-  if (!dispatcher.IsExitless(request.number)) return false;
   // One exit for the sake of those to come: only the task's own thread may rewrite.
-  if (request.trapped_after != 0 && mm_->CountTrap(VirtAddr(request.trapped_after))) return false;
+  if (request.trapped_after != 0 && dispatcher.IsExitless(request.number) &&
+      mm_->CountTrap(VirtAddr(request.trapped_after))) {
+    return false;
+  }
   return dispatcher.ServeNonBlocking(*this, request, result);
 }
 

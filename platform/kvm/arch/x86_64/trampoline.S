@@ -12,6 +12,9 @@
 #define POSTED 1
 #define DONE 4
 #define PUNT 8
+// The first looks for an answer come one after the other, about as long as most answers take: a PAUSE
+// is half of that.
+#define EAGER_LOOKS 128
 
 .macro TRAMPOLINE name, privileged
         .balign 4096
@@ -41,14 +44,18 @@ ringfence_trampoline_\name:
 .endif
 .Lcommon_\name:
         cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_MODE(%rip)
-        je      .Lexit_\name
+        jne     6f
+        // The page may still say that the call before this one is done.
+.Lplain_\name:
+        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jmp     .Lexit_\name
         // A single-stepped call returns through the exit: nothing here may be stepped over.
-        testl   $FLAG_TF, %r11d
-        jnz     .Lexit_\name
+6:      testl   $FLAG_TF, %r11d
+        jnz     .Lplain_\name
 .if \privileged
         // SYSRET to a non-canonical rcx faults in ring 0 on some CPUs.
         btq     $47, %rcx
-        jc      .Lexit_\name
+        jc      .Lplain_\name
 .endif
         movq    %rax, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip)
         movq    %rdi, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 0(%rip)
@@ -59,23 +66,31 @@ ringfence_trampoline_\name:
         movq    %r9, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 40(%rip)
         movl    $POSTED, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
 .Lposted_\name:
+        movl    $EAGER_LOOKS, %eax
+5:      testb   $(DONE | PUNT), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jnz     3f
+        decl    %eax
+        jnz     5b
         movl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SPIN(%rip), %eax
 1:      testb   $(DONE | PUNT), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
         jnz     3f
         pause
         decl    %eax
         jnz     1b
-        lock btrl $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
-        jc      .Lnot_served_\name
-        // Not posted any more: claimed. The service thread is bound to finish.
+        // Used up. A service thread that is at work on it is bound to finish.
 2:      pause
+        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SERVING(%rip)
+        je      4f
         testb   $(DONE | PUNT), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
         jz      2b
+        jmp     3f
+        // Finished between the two looks, or never begun.
+4:      testb   $(DONE | PUNT), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jz      .Lnot_served_\name
 3:      testb   $PUNT, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
         jnz     .Lpunted_\name
         movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip), %rax
 .Lresult_\name:
-        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
 .if \privileged
         sysretq
 .Lrsp_lost_\name:
