@@ -28,7 +28,8 @@ inline void Answer(CallPage& page, int64_t result, bool whole_stores) {
   }
   // Everything before comes before it for the compiler, too; the processor keeps stores in order.
   std::atomic_signal_fence(std::memory_order_release);
-  // `trapped` has been read and is the stub's to write again.
+  // SAFETY: the three fields are the 16 aligned bytes at `state` (asserted above); `trapped` has
+  // been read and is the stub's to write again.
   _mm_store_si128(reinterpret_cast<__m128i*>(&page.state), _mm_set_epi64x(result, CallPage::kDone));
   std::atomic_signal_fence(std::memory_order_release);
 }
