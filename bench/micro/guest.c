@@ -4,6 +4,7 @@
 //   guest NAME MILLISms [ARGUMENT...]  as many as fit into the time
 //   guest list                         the names
 //   guest exit                         ends at once: what vfork_exec starts
+//   guest idle                         prints a line and sleeps until it is killed
 //
 // Prints two lines: ns per operation, then the mean, how many operations and samples there were,
 // and quantiles of the samples, as "mean 93.1 operations 5000 samples 5000 0.5:91.2 0.9:97.0 ...".
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/micro/samples.h"
 
@@ -104,6 +106,11 @@ static int ParseCount(const char* text, long* count, double* budget_ns) {
 
 int main(int argc, char** argv) {
   if (argc == 2 && strcmp(argv[1], "exit") == 0) return 0;
+  if (argc == 2 && strcmp(argv[1], "idle") == 0) {
+    puts("idle");
+    fflush(stdout);
+    for (;;) pause();
+  }
   if (argc == 2 && strcmp(argv[1], "list") == 0) {
     List();
     return 0;
@@ -111,7 +118,7 @@ int main(int argc, char** argv) {
   long count = 0;
   double budget_ns = 0;
   if (argc < 3 || !ParseCount(argv[2], &count, &budget_ns)) {
-    fprintf(stderr, "usage: guest NAME COUNT|MILLISms [ARGUMENT...] | list | exit\n");
+    fprintf(stderr, "usage: guest NAME COUNT|MILLISms [ARGUMENT...] | list | exit | idle\n");
     return 2;
   }
   const struct Workload* const w = Find(argv[1]);

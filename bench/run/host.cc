@@ -16,15 +16,8 @@ namespace {
 
 constexpr size_t kStealField = 7;  // user nice system idle iowait irq softirq steal
 
-std::string ReadFile(const char* path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
 std::string CpuModel() {
-  const std::string cpuinfo = ReadFile("/proc/cpuinfo");
+  const std::string cpuinfo = ReadTextFile("/proc/cpuinfo");
   for (absl::string_view line : absl::StrSplit(cpuinfo, '\n')) {
     if (!absl::StartsWith(line, "model name")) continue;
     const std::vector<std::string> parts = absl::StrSplit(line, absl::MaxSplits(": ", 1));
@@ -34,6 +27,18 @@ std::string CpuModel() {
 }
 
 }  // namespace
+
+std::string ReadTextFile(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+double LoadAverage() {
+  double load = 0;
+  return getloadavg(&load, 1) == 1 ? load : 0;
+}
 
 CpuTimes ParseCpuTimes(std::string_view proc_stat) {
   std::istringstream line{std::string(proc_stat.substr(0, proc_stat.find('\n')))};
@@ -49,7 +54,7 @@ CpuTimes ParseCpuTimes(std::string_view proc_stat) {
   return times;
 }
 
-CpuTimes ReadCpuTimes() { return ParseCpuTimes(ReadFile("/proc/stat")); }
+CpuTimes ReadCpuTimes() { return ParseCpuTimes(ReadTextFile("/proc/stat")); }
 
 double StealShare(const CpuTimes& before, const CpuTimes& after) {
   if (after.total <= before.total) return 0;

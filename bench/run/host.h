@@ -19,6 +19,12 @@ CpuTimes ReadCpuTimes();
 // Share of the time between two readings that the hypervisor gave to others, 0 to 1.
 double StealShare(const CpuTimes& before, const CpuTimes& after);
 
+// Of the last minute (getloadavg(3)).
+double LoadAverage();
+
+// "" if it cannot be read.
+std::string ReadTextFile(const std::string& path);
+
 // One line: CPU model, cores, kernel.
 std::string DescribeHost();
 

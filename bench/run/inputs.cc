@@ -11,9 +11,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "bench/run/oci.h"
 
 namespace ringfence::bench {
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kTreeFiles = 24;
+constexpr int kTreeLines = 150;
 
 constexpr char kHead[] = "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n\n";
 
@@ -105,6 +111,30 @@ int Lines(const std::string& text) {
   return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
 }
 
+absl::Status WriteText(const fs::path& path, const std::string& text) {
+  std::ofstream file(path);
+  file << text;
+  file.close();
+  return file.good() ? absl::OkStatus()
+                     : absl::InternalError(absl::StrCat("cannot write ", path.string()));
+}
+
+// The tree to be built: a copy of `from`, or C files of ours.
+absl::Status MakeTree(const fs::path& tree, const std::string& from) {
+  std::error_code error;
+  fs::create_directories(tree, error);
+  if (!from.empty()) {
+    fs::copy(from, tree, fs::copy_options::recursive, error);
+    if (error) return absl::InternalError(absl::StrCat(from, ": ", error.message()));
+  }
+  for (int i = 0; from.empty() && i < kTreeFiles; i++) {
+    const absl::Status written =
+        WriteText(tree / absl::StrCat("file", i, ".c"), SourceText(kTreeLines + 13 * i));
+    if (!written.ok()) return written;
+  }
+  return WriteText(tree / "Makefile", MakefileText());
+}
+
 absl::Status WriteData(const std::string& path) {
   std::ofstream file(path, std::ios::binary);
   std::vector<uint64_t> block(1 << 17);
@@ -135,23 +165,46 @@ std::string SourceText(int lines) {
   return text;
 }
 
-absl::StatusOr<Inputs> MakeInputs(const std::string& directory) {
+std::string MakefileText() {
+  return R"(OBJECTS := $(patsubst %.c,%.o,$(sort $(shell find . -name '*.c')))
+CFLAGS := -O1 -I.
+
+tree.a: $(OBJECTS)
+	ar rcs $@ $^
+
+clean:
+	rm -f tree.a $(OBJECTS)
+)";
+}
+
+absl::StatusOr<Inputs> MakeInputs(const std::string& directory, const Sources& sources) {
   std::error_code error;
-  const std::filesystem::path top = std::filesystem::absolute(directory, error);
-  std::filesystem::create_directories(top, error);
+  const fs::path top =
+      fs::absolute(directory).lexically_normal() / absl::StrCat("ringfence-bench-", getpid());
+  fs::create_directories(top / "state", error);
   if (error) return absl::InternalError(absl::StrCat(directory, ": ", error.message()));
-  const Inputs inputs{top / "source.c", top / "source.o", top / "data"};
-  std::ofstream source(inputs.source);
-  source << SourceText(2000);
-  source.close();
-  if (!source.good()) return absl::InternalError("cannot write " + inputs.source);
-  const absl::Status written = WriteData(inputs.data);
-  if (!written.ok()) return written;
+  const Inputs inputs{
+      top,          top / "guest", top / "first", top / "source.c", top / "source.o",
+      top / "data", top / "tree"};
+  for (const auto& [from, to] :
+       {std::pair{sources.guest, inputs.guest}, {sources.first, inputs.first}}) {
+    fs::copy_file(from, to, error);
+    if (error) return absl::InternalError(absl::StrCat(from, ": ", error.message()));
+  }
+  for (const absl::Status& step :
+       {WriteText(inputs.source, SourceText(2000)),
+        sources.data ? WriteData(inputs.data) : absl::OkStatus(),
+        MakeTree(inputs.tree, sources.tree), MakeHostRoot(top / "root")}) {
+    if (!step.ok()) return step;
+  }
+  // The work directory is bound into containers at its own path.
+  fs::create_directories((top / "root") / top.relative_path(), error);
   return inputs;
 }
 
 void RemoveInputs(const Inputs& inputs) {
-  for (const std::string& path : {inputs.source, inputs.object, inputs.data}) unlink(path.c_str());
+  std::error_code error;
+  fs::remove_all(inputs.directory, error);
 }
 
 }  // namespace ringfence::bench

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
@@ -25,6 +26,27 @@ TEST_CASE("the source has as many lines as asked for, is the same each time, and
   INFO(compiled.status());
   CHECK(compiled.ok());
   unlink(path.c_str());
+}
+
+TEST_CASE("inputs are made in a directory of their own, the tree builds, all of it is removed") {
+  const char* const directory = std::getenv("TEST_TMPDIR");
+  const std::string work = absl::StrCat(directory != nullptr ? directory : "/tmp", "/inputs_work");
+  std::filesystem::create_directories(work);
+  std::ofstream(work + "/mine") << "stays";
+  const auto inputs = MakeInputs(work, {"/bin/true", "/bin/true", "", false});
+  REQUIRE(inputs.ok());
+  const auto built = RunChild({"make", "-s", "-C", inputs->tree, "-j2"}, 60);
+  INFO(built.status());
+  CHECK(built.ok());
+  RemoveInputs(*inputs);
+  CHECK_FALSE(std::filesystem::exists(inputs->directory));
+  CHECK(std::filesystem::exists(work + "/mine"));
+  std::filesystem::remove_all(work);
+}
+
+TEST_CASE("a source that is not there is named") {
+  const auto inputs = MakeInputs("/tmp", {"/nonexistent/guest", "/bin/true", "", false});
+  CHECK(inputs.status().message().find("/nonexistent/guest") != std::string_view::npos);
 }
 
 }  // namespace

@@ -1,25 +1,19 @@
 #include "bench/run/measure.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "bench/run/child.h"
 #include "bench/run/host.h"
-#include "bench/run/sample.h"
 
 namespace ringfence::bench {
 namespace {
-
-// A file of ours for one run's statistics.
-std::string StatsPath() { return absl::StrCat("/tmp/ringfence-bench-", getpid(), ".json"); }
 
 Counters ReadCounters(const std::string& path) {
   Counters counters;
@@ -32,76 +26,126 @@ Counters ReadCounters(const std::string& path) {
   return counters;
 }
 
-absl::StatusOr<double> ParseNumber(const std::string& output) {
-  double value = 0;
-  const std::string first = output.substr(0, output.find('\n'));
-  if (!absl::SimpleAtod(first, &value) || value <= 0) {
-    return absl::InternalError(absl::StrCat("not a number: ", output));
-  }
-  return value;
+// Asks the kernel to forget what it has cached of a file. What a running process maps stays.
+void Evict(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  fdatasync(fd);
+  posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+  close(fd);
 }
 
-// One run of one runtime; bare loops are run by exit_bench, which knows how to make a vCPU.
-absl::StatusOr<double> RunOnce(const Options& options, const Workload& workload,
-                               const Runtime& runtime, Counters* counters) {
-  std::vector<std::string> command = runtime.prefix;
-  if (runtime.ringfence) {
-    unlink(StatsPath().c_str());
-    command.insert(command.end(), {absl::StrCat("--stats=", StatsPath()), "--"});
-  }
-  const bool timed_here = !workload.command.empty();
-  if (timed_here) {
-    command.insert(command.end(), workload.command.begin(), workload.command.end());
-  } else if (runtime.name.rfind("bare:", 0) != 0) {
-    const long count = runtime.sandbox ? workload.sandbox_count : workload.native_count;
-    command.insert(command.end(), {options.guest, workload.name, absl::StrCat(count)});
-    command.insert(command.end(), workload.arguments.begin(), workload.arguments.end());
-  }
-  const auto start = std::chrono::steady_clock::now();
-  const absl::StatusOr<std::string> output = RunChild(command, options.seconds_per_run);
-  const std::chrono::duration<double, std::nano> took = std::chrono::steady_clock::now() - start;
-  if (!output.ok()) return output.status();
-  if (runtime.ringfence) *counters = ReadCounters(StatsPath());
-  if (timed_here) return took.count();
-  return ParseNumber(*output);
-}
-
-class Round {
+class Runner {
  public:
-  Round(const Options& options, const Workload& workload, Results* results)
-      : options_(options), workload_(workload), results_(results) {
-    for (const Runtime& runtime : options.runtimes) {
-      if (std::count(workload.runtimes.begin(), workload.runtimes.end(), runtime.name) == 0) {
+  Runner(const Options& options, const Workload& workload)
+      : options_(options),
+        workload_(workload),
+        stats_(absl::StrCat(options.runtime.inputs.directory, "/stats.json")) {}
+
+  absl::StatusOr<Sample> RunOnce(const Runtime& runtime) {
+    std::vector<Command> commands;
+    for (int i = 0; i < workload_.copies; i++) {
+      absl::StatusOr<Command> command = CommandOf(runtime, options_.runtime, Spec(runtime, i));
+      if (!command.ok()) return command.status();
+      commands.push_back(std::move(*command));
+    }
+    if (workload_.evict) {
+      if (!runtime.prefix.empty()) Evict(runtime.prefix[0]);
+      Evict(commands[0].back());
+    }
+    unlink(stats_.c_str());
+    const double cpu_before = ChildCpuNs();
+    absl::StatusOr<std::vector<ChildResult>> results = RunAll(commands);
+    for (int i = 0; i < workload_.copies; i++) ForgetContainer(runtime, options_.runtime, i);
+    if (!results.ok()) return results.status();
+    absl::StatusOr<Sample> sample = SampleOf(runtime, *results);
+    if (!sample.ok()) return sample;
+    sample->cpu_ns = (ChildCpuNs() - cpu_before) / sample->operations;
+    if (runtime.kind == RuntimeKind::kRingfence) sample->counters = ReadCounters(stats_);
+    return sample;
+  }
+
+ private:
+  RunSpec Spec(const Runtime& runtime, int index) const {
+    RunSpec spec{workload_.words, workload_.host_root, index, workload_.ringfence_flags};
+    if (workload_.timing == Timing::kGuest) {
+      const int ms = std::max(1, static_cast<int>(workload_.milliseconds * options_.guest_time));
+      spec.program = {options_.runtime.inputs.guest, workload_.name, absl::StrCat(ms, "ms")};
+      spec.program.insert(spec.program.end(), workload_.words.begin(), workload_.words.end());
+    }
+    // Of many at once nobody counts.
+    if (runtime.kind == RuntimeKind::kRingfence && workload_.copies == 1) {
+      spec.flags.push_back("--stats=" + stats_);
+    }
+    return spec;
+  }
+
+  absl::StatusOr<std::vector<ChildResult>> RunAll(const std::vector<Command>& commands) const {
+    ChildSet set;
+    begun_ = Clock::now();
+    for (const Command& command : commands) {
+      if (const absl::Status s = set.Start(command); !s.ok()) return s;
+    }
+    return set.WaitForEnd(options_.seconds_per_run);
+  }
+
+  absl::StatusOr<Sample> SampleOf(const Runtime& runtime, const std::vector<ChildResult>& results) {
+    if (workload_.timing == Timing::kGuest || runtime.kind == RuntimeKind::kBare) {
+      return ParseGuestOutput(results[0].output);
+    }
+    Sample sample;
+    for (const ChildResult& r : results) {
+      const double took = workload_.timing == Timing::kWhole ? r.wall_ns : r.first_byte_ns;
+      if (took == 0) return absl::InternalError("it printed nothing");
+      sample.value = std::max(
+          sample.value, took + std::chrono::duration<double, std::nano>(r.began - begun_).count());
+    }
+    sample.operations = workload_.copies;
+    return sample;
+  }
+
+  const Options& options_;
+  const Workload& workload_;
+  const std::string stats_;
+  mutable Clock::time_point begun_;
+};
+
+class Rounds {
+ public:
+  Rounds(const Options& options, const Workload& workload, const std::vector<Runtime>& runtimes,
+         Results* results)
+      : options_(options), workload_(workload), runner_(options, workload), results_(results) {
+    for (const Runtime& runtime : runtimes) {
+      const auto names = [&](const std::vector<std::string>& list) {
+        return std::count(list.begin(), list.end(), runtime.name) != 0;
+      };
+      if (runtime.kind == RuntimeKind::kBare ? !names(workload.bare)
+                                             : !workload.only.empty() && !names(workload.only)) {
         continue;
       }
       runtimes_.push_back(&runtime);
-      series_.push_back({workload.name, runtime.name, {}, {}});
+      series_.push_back({workload.suite, workload.name, runtime.name, workload.unit, "ns", {}});
     }
   }
 
-  // What each runtime reads from the disk is in the page cache afterwards. Whoever fails here fails
-  // in a round, too, and is told of there.
+  // What each runtime reads from the disk is in the page cache afterwards. The guest program warms
+  // itself up, but it has to be read as well.
   void WarmUp() {
-    for (size_t i = 0; i < runtimes_.size(); i++) {
-      static_cast<void>(RunOnce(options_, workload_, *runtimes_[i], &series_[i].counters));
+    for (size_t i = 0; i < runtimes_.size() && !Stopped(); i++) {
+      if (workload_.slow && runtimes_[i]->peer()) continue;
+      Note(i, runner_.RunOnce(*runtimes_[i]).status());
     }
   }
 
   // True when the round was quiet enough (or may not be repeated) and has been kept.
-  bool Run(bool keep_anyway) {
-    std::vector<double> values(runtimes_.size(), 0);
+  bool Run(int round, bool keep_anyway) {
+    std::vector<std::pair<size_t, Sample>> found;
     const CpuTimes before = ReadCpuTimes();
-    for (size_t i = 0; i < runtimes_.size(); i++) {
-      if (failed_.count(i) != 0) continue;
-      const absl::StatusOr<double> ns =
-          RunOnce(options_, workload_, *runtimes_[i], &series_[i].counters);
-      if (ns.ok()) {
-        values[i] = *ns;
-        continue;
-      }
-      failed_.insert(i);
-      results_->notes.push_back(
-          absl::StrCat(workload_.name, " on ", runtimes_[i]->name, ": ", ns.status().message()));
+    for (size_t i = 0; i < runtimes_.size() && !Stopped(); i++) {
+      if (failed_.count(i) != 0 || round >= RoundsOf(*runtimes_[i])) continue;
+      absl::StatusOr<Sample> sample = runner_.RunOnce(*runtimes_[i]);
+      Note(i, sample.status());
+      if (sample.ok()) found.emplace_back(i, std::move(*sample));
     }
     const bool quiet = StealShare(before, ReadCpuTimes()) <= options_.max_steal;
     if (!quiet && !keep_anyway) {
@@ -109,21 +153,37 @@ class Round {
       return false;
     }
     if (!quiet) results_->noisy_rounds++;
-    for (size_t i = 0; i < values.size(); i++) {
-      if (failed_.count(i) == 0) series_[i].ns.push_back(values[i]);
-    }
+    for (auto& [i, sample] : found) series_[i].samples.push_back(std::move(sample));
     return true;
   }
 
   void Finish() {
     for (size_t i = 0; i < series_.size(); i++) {
-      if (failed_.count(i) == 0) results_->series.push_back(std::move(series_[i]));
+      if (failed_.count(i) == 0 && !series_[i].samples.empty()) {
+        results_->series.push_back(std::move(series_[i]));
+      }
     }
   }
 
+  bool Stopped() const { return options_.stop != nullptr && *options_.stop; }
+  bool Empty() const { return failed_.size() == runtimes_.size(); }
+
  private:
+  int RoundsOf(const Runtime& runtime) const {
+    if (!runtime.peer()) return options_.rounds;
+    return workload_.slow ? 1 : std::min(options_.peer_rounds, options_.rounds);
+  }
+
+  void Note(size_t i, const absl::Status& status) {
+    if (status.ok() || Stopped()) return;
+    failed_.insert(i);
+    results_->notes.push_back(
+        absl::StrCat(workload_.name, " on ", runtimes_[i]->name, ": ", status.message()));
+  }
+
   const Options& options_;
   const Workload& workload_;
+  Runner runner_;
   Results* results_;
   std::vector<const Runtime*> runtimes_;
   std::vector<Series> series_;
@@ -132,41 +192,23 @@ class Round {
 
 }  // namespace
 
-const Series* Results::Find(const std::string& workload, const std::string& runtime) const {
-  for (const Series& s : series) {
-    if (s.workload == workload && s.runtime == runtime) return &s;
-  }
-  return nullptr;
-}
-
-double Results::Ratio(const std::string& workload, const std::string& a,
-                      const std::string& b) const {
-  const Series* x = Find(workload, a);
-  const Series* y = Find(workload, b);
-  return x == nullptr || y == nullptr ? 0 : MedianRatio(x->ns, y->ns);
-}
-
-Results Measure(const Options& options, const std::function<void(const std::string&)>& progress) {
-  Results results;
-  results.host = DescribeHost();
-  for (const Workload& workload : options.workloads) {
-    Round round(options, workload, &results);
-    // The guest program does that itself.
-    if (!workload.command.empty()) round.WarmUp();
-    int dropped = 0;
-    for (int kept = 0; kept < options.rounds;) {
-      progress(absl::StrCat(workload.name, ": round ", kept + 1, " of ", options.rounds,
-                            dropped > 0 ? absl::StrCat(" (", dropped, " noisy, repeated)") : ""));
-      if (round.Run(dropped >= options.max_dropped)) {
-        kept++;
-      } else {
-        dropped++;
-      }
+void MeasureWorkload(const Options& options, const Workload& workload,
+                     const std::vector<Runtime>& runtimes, Results* results) {
+  Rounds rounds(options, workload, runtimes, results);
+  // The guest program warms up itself.
+  if (workload.timing != Timing::kGuest && !workload.evict) rounds.WarmUp();
+  int dropped = 0;
+  for (int kept = 0; kept < options.rounds && !rounds.Stopped() && !rounds.Empty();) {
+    options.progress(
+        absl::StrCat(workload.name, ": round ", kept + 1, " of ", options.rounds,
+                     dropped > 0 ? absl::StrCat(" (", dropped, " noisy, repeated)") : ""));
+    if (rounds.Run(kept, dropped >= options.max_dropped)) {
+      kept++;
+    } else {
+      dropped++;
     }
-    round.Finish();
   }
-  unlink(StatsPath().c_str());
-  return results;
+  if (!rounds.Stopped()) rounds.Finish();
 }
 
 }  // namespace ringfence::bench

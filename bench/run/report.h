@@ -3,17 +3,20 @@
 #define RINGFENCE_BENCH_RUN_REPORT_H_
 
 #include <string>
+#include <vector>
 
 #include "bench/run/measure.h"
+#include "bench/run/targets.h"
 
 namespace ringfence::bench {
 
 std::string TextReport(const Results& results);
-std::string JsonReport(const Results& results);
-std::string HtmlReport(const Results& results);
+// The outcomes as a table, one line each, and how many there are of each verdict.
+std::string TargetReport(const std::vector<Outcome>& outcomes);
 
-// The targets met and missed, one line each; *all_met is false when one was missed.
-std::string TargetReport(const Results& results, bool* all_met);
+// bench/README.md describes the fields.
+std::string JsonReport(const Results& results, const std::vector<Outcome>& outcomes);
+std::string HtmlReport(const Results& results, const std::vector<Outcome>& outcomes);
 
 }  // namespace ringfence::bench
 

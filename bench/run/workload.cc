@@ -1,92 +1,179 @@
 #include "bench/run/workload.h"
 
+#include "absl/strings/str_cat.h"
+
 namespace ringfence::bench {
 namespace {
 
-Workload Micro(const char* name, const char* unit, long native_count, long sandbox_count) {
+Workload Micro(const char* name, const char* unit, int milliseconds = 80) {
   Workload workload;
+  workload.suite = "micro";
   workload.name = name;
   workload.unit = unit;
-  workload.native_count = native_count;
-  workload.sandbox_count = sandbox_count;
+  workload.milliseconds = milliseconds;
   return workload;
 }
 
-Workload InSandbox(Workload workload, std::vector<std::string> arguments) {
-  workload.arguments = std::move(arguments);
+Workload Whole(const char* suite, const char* name, const char* unit,
+               std::vector<std::string> command) {
+  Workload workload;
+  workload.suite = suite;
+  workload.name = name;
+  workload.unit = unit;
+  workload.timing = Timing::kWhole;
+  workload.words = std::move(command);
+  workload.host_root = true;
   return workload;
 }
 
-Workload Whole(const char* name, std::vector<std::string> command) {
-  Workload workload = Micro(name, "whole run", 1, 1);
-  workload.command = std::move(command);
+Workload Slow(Workload workload) {
+  workload.slow = true;
   return workload;
 }
+
+Workload Guest(Workload workload, std::vector<std::string> words) {
+  workload.suite = "macro";
+  workload.words = std::move(words);
+  workload.host_root = true;
+  return Slow(std::move(workload));
+}
+
+std::vector<std::string> Shell(const std::string& script) { return {"/bin/sh", "-ec", script}; }
+
+// What is done where the tree lies leaves it as it was.
+std::string In(const std::string& directory, const std::string& script) {
+  return absl::StrCat("cd ", directory, "; ", script);
+}
+
+constexpr char kGit[] =
+    "rm -rf .git; export HOME=$PWD; git init -q .; git config user.name b; git config user.email "
+    "b@b; "
+    "git add .; git commit -q -m one; echo >> Makefile; git commit -q -a -m two; git log --stat "
+    "> /dev/null; git status --short > /dev/null; rm -rf .git";
+
+constexpr char kSqlite[] =
+    "import os, sqlite3\n"
+    "if os.path.exists('bench.db'): os.unlink('bench.db')\n"
+    "db = sqlite3.connect('bench.db')\n"
+    "db.execute('create table t (id integer primary key, name text, n integer)')\n"
+    "for batch in range(20):\n"
+    "    with db:\n"
+    "        db.executemany('insert into t (name, n) values (?, ?)',\n"
+    "                       [('name%d' % i, i * 7919 % 1000) for i in range(500)])\n"
+    "with db: db.execute('create index i on t (n)')\n"
+    "for n in range(1000): db.execute('select count(*) from t where n = ?', (n,)).fetchone()\n"
+    "with db: db.execute('delete from t where n % 3 = 0')\n"
+    "db.close()\n"
+    "os.unlink('bench.db')\n";
 
 }  // namespace
 
 std::vector<Workload> MicroWorkloads() {
   std::vector<Workload> workloads = {
-      Micro("getppid", "call", 500000, 20000),
-      Micro("cpu", "step", 300000000, 300000000),
-      Micro("touch", "page of 64 MiB", 64, 64),
-      Micro("clock_gettime", "call", 3000000, 3000000),
-      Micro("pipe", "round trip", 100000, 5000),
-      Micro("mmap", "map, touch, unmap", 50000, 2000),
-      Micro("signal", "signal to itself", 50000, 2000),
-      Micro("thread", "thread", 5000, 500),
-      Micro("fork", "fork, exit, wait", 1000, 100),
-      Micro("vfork_exec", "vfork, exec, wait", 500, 50),
-      Micro("getpid", "call", 500000, 20000),
-      Micro("eventfd", "write and read", 100000, 5000),
-      Micro("epoll", "event, wait, read", 50000, 3000),
-      Micro("unix_pair", "round trip", 50000, 5000),
-      Micro("unix_loopback", "round trip to a thread", 10000, 1000),
-      Micro("futex_two_cpus", "round trip", 5000, 2000),
-      Micro("futex_one_cpu", "round trip", 50000, 1000),
-      Micro("open_read_close", "open, read, close", 50000, 2000),
-      Micro("stat", "call", 100000, 5000),
-      Micro("pread", "4 KiB", 200000, 10000),
-      Micro("pwrite", "4 KiB", 200000, 10000),
-      Micro("fork_1m", "fork, exit, wait, rewrite", 500, 50),
-      Micro("fork_256m_huge", "fork, exit, wait, rewrite", 10, 5),
-      Micro("mprotect_64m", "mprotect, munmap", 5, 5),
-      Micro("mprotect_sibling", "mprotect", 2000, 500),
+      Micro("getppid", "call"),
+      Micro("getpid", "call"),
+      Micro("cpu", "step"),
+      Micro("clock_gettime", "call"),
+      Micro("gettimeofday", "call"),
+      Micro("time", "call"),
+      Micro("getcpu", "call"),
+      Micro("sched_yield", "call"),
+      Micro("pipe", "byte there and back"),
+      Micro("eventfd", "write and read"),
+      Micro("epoll", "event, wait, read"),
+      Micro("unix_pair", "byte there and back"),
+      Micro("pipe_threads", "byte to a thread and back", 120),
+      Micro("unix_loopback", "byte to a thread and back", 120),
+      Micro("tcp_loopback", "byte to a thread and back", 120),
+      Micro("futex_two_cpus", "wake and be woken", 120),
+      Micro("futex_one_cpu", "wake and be woken", 120),
+      Micro("open_read_close", "open, read 64 bytes, close"),
+      Micro("stat", "call"),
+      Micro("getdents", "directory of 100 entries"),
+      Micro("pread", "4 KiB"),
+      Micro("pwrite", "4 KiB"),
+      Micro("mmap", "map, touch, unmap 64 KiB"),
+      Micro("touch", "4 KiB page of 64 MiB"),
+      Micro("touch_sparse", "byte per 2 MiB of 4 GiB"),
+      Micro("mprotect_64m", "mprotect and munmap 64 MiB"),
+      Micro("mprotect_sibling", "mprotect of a page"),
+      Micro("signal", "signal to itself"),
+      Micro("thread", "create and join"),
+      Micro("fork", "fork, exit, wait", 120),
+      Micro("fork_1m", "fork, exit, wait, rewrite 10%", 120),
+      Micro("fork_256m_huge", "fork, exit, wait, rewrite 10%", 200),
+      Micro("fork_256m_small", "fork, exit, wait, rewrite 10%", 200),
+      Micro("vfork_exec", "vfork, exec, wait", 120),
   };
   for (Workload& w : workloads) {
-    w.runtimes = {"native", "ringfence", "ringfence:exit"};
-    if (w.name == "getppid") w.runtimes.insert(w.runtimes.end(), {"bare:exit", "bare:exitless"});
+    if (w.name == "getppid") w.bare = {"bare:exit", "bare:exitless"};
+    if (w.name == "getpid") w.bare = {"bare:trap"};
+    if (w.name == "touch_sparse") w.ringfence_flags = {"--memory=128m"};
   }
   return workloads;
 }
 
 std::vector<Workload> MacroWorkloads(const Inputs& inputs) {
   const std::vector<std::string> python = {"/usr/bin/python3", "-c", "pass"};
+  std::vector<std::string> start_python = python;
+  const std::string make = "make -s clean; make -s -j";
   std::vector<Workload> workloads = {
-      Whole("true", {"/bin/true"}),
-      Whole("gcc", {"gcc", "-O2", "-c", "-o", inputs.object, inputs.source}),
-      Whole("python", python),
-      InSandbox(Micro("start_python", "vfork, exec, wait", 40, 10), python),
-      InSandbox(Micro("read_128k", "file of 256 MiB", 5, 3), {inputs.data, "131072"}),
-      InSandbox(Micro("read_1m", "file of 256 MiB", 5, 3), {inputs.data, "1048576"}),
+      Whole("macro", "true", "do /bin/true", {"/bin/true"}),
+      Whole("macro", "gcc", "gcc -O2 -c, 2,000 lines",
+            {"gcc", "-O2", "-c", "-o", inputs.object, inputs.source}),
+      Slow(Whole("macro", "make_j1", "make -j1 of a tree of C",
+                 Shell(In(inputs.tree, absl::StrCat(make, "1"))))),
+      Slow(Whole("macro", "make_j2", "make -j2 of a tree of C",
+                 Shell(In(inputs.tree, absl::StrCat(make, "2"))))),
+      Whole("macro", "python", "python3 -c pass", python),
+      Whole("macro", "git", "init, add, commit, log, status", Shell(In(inputs.tree, kGit))),
+      Whole("macro", "sqlite", "10,000 rows in, 1,000 queries, out",
+            {"/bin/sh", "-ec", In(inputs.directory, "exec /usr/bin/python3 -c \"$0\""), kSqlite}),
+      Whole("macro", "find", "find /usr/include -newer",
+            {"find", "/usr/include", "/etc", "-newer", inputs.source}),
+      Whole("macro", "tar", "tar of /usr/include/linux",
+            Shell(In(inputs.directory, "tar -cf out.tar -C /usr/include linux; rm out.tar"))),
+      Guest(Micro("start_python", "vfork, exec, wait", 500), start_python),
+      Guest(Micro("read_128k", "file of 256 MiB", 300), {inputs.data, "131072"}),
+      Guest(Micro("read_1m", "file of 256 MiB", 300), {inputs.data, "1048576"}),
   };
-  for (Workload& w : workloads)
-    w.runtimes = {"native", "ringfence:auto", "ringfence:exit", "runsc"};
   return workloads;
 }
 
-const std::vector<Target>& Targets() {
-  static const std::vector<Target> targets = {
-      {"getppid", "ringfence:exit", "bare:exit", 1.25},
-      {"getppid", "ringfence", "bare:exitless", 2.0},
-      {"cpu", "ringfence", "native", 1.05},
-      {"touch", "ringfence", "native", 1.2},
-      {"true", "ringfence:auto", "runsc", 0.7},
-      {"gcc", "ringfence:auto", "native", 3},
-      {"start_python", "ringfence:auto", "native", 3},
-      {"read_1m", "ringfence:auto", "native", 1.2},
+std::vector<Workload> StartupWorkloads(const Inputs& inputs) {
+  constexpr int kMany = 50;
+  const auto named = [&](const char* name, const char* unit, Timing timing, int copies) {
+    Workload w = Whole("startup", name, unit, {inputs.first});
+    w.timing = timing;
+    w.copies = copies;
+    w.slow = copies > 1;
+    return w;
   };
-  return targets;
+  std::vector<Workload> workloads = {
+      named("start_first", "to the program's first byte", Timing::kFirstByte, 1),
+      named("start_exit", "to the end of a program that does nothing", Timing::kWhole, 1),
+      named("start_cold", "the same, nothing in the page cache", Timing::kWhole, 1),
+      named("start_first_50", "50 at once, to the last one's first byte", Timing::kFirstByte,
+            kMany),
+      named("start_exit_50", "50 at once, to the end of the last", Timing::kWhole, kMany),
+  };
+  for (Workload& w : workloads) w.evict = w.name == "start_cold";
+  return workloads;
+}
+
+std::vector<std::string> DefaultRuntimes(const std::string& suite) {
+  const std::vector<std::string> peers = {"runsc", "runc", "crun", "kata"};
+  std::vector<std::string> names = {"native", "ringfence", "ringfence:exit"};
+  if (suite == "macro") names = {"native", "ringfence:auto", "ringfence:exit"};
+  if (suite == "startup" || suite == "density") names = {"native", "ringfence:auto"};
+  names.insert(names.end(), peers.begin(), peers.end());
+  return names;
+}
+
+const std::vector<std::string>& Suites() {
+  static const std::vector<std::string> suites = {"micro", "macro", "startup", "density",
+                                                  "inprocess"};
+  return suites;
 }
 
 }  // namespace ringfence::bench
