@@ -59,6 +59,7 @@ static long BatchSize(const struct Workload* w, long at_most) {
     done += n;
     took = Now() - start;
   }
+  Ran(done);
   const double each = took / (double)done;
   return each >= kBatchNs ? 1 : (long)(kBatchNs / each) + 1;
 }

@@ -20,13 +20,17 @@ static long used;
 static long keep_one_of = 1;
 static long seen;
 static long operations;
+static long ran;  // before the last ForgetSamples
 static double total_ns;
 
 static const double kQuantiles[] = {0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 1};
 
 void TouchSamples(void) { memset(samples, 1, sizeof samples); }
 
+void Ran(long n) { ran += n; }
+
 void ForgetSamples(void) {
+  ran += operations;
   used = seen = operations = 0;
   keep_one_of = 1;
   total_ns = 0;
@@ -59,7 +63,7 @@ void PrintSamples(int by_mean) {
   qsort(samples, (size_t)used, sizeof *samples, Compare);
   const double mean = total_ns / (double)operations;
   printf("%.2f\n", by_mean ? mean : samples[used / 2]);
-  printf("mean %.2f operations %ld samples %ld", mean, operations, used);
+  printf("mean %.2f ran %ld operations %ld samples %ld", mean, ran + operations, operations, used);
   for (size_t i = 0; i < sizeof kQuantiles / sizeof *kQuantiles; i++) {
     printf(" %g:%.2f", kQuantiles[i], samples[(long)(kQuantiles[i] * (double)(used - 1))]);
   }

@@ -5,6 +5,8 @@
 // Writes to the memory of the samples once, so that measuring takes no page faults there.
 void TouchSamples(void);
 void ForgetSamples(void);
+// So many operations were done that are not measured: they cost calls and CPU time, too.
+void Ran(long n);
 // The two lines that guest.c describes; the first has the mean or the median.
 void PrintSamples(int by_mean);
 

@@ -60,7 +60,8 @@ class Runner {
     if (!results.ok()) return results.status();
     absl::StatusOr<Sample> sample = SampleOf(runtime, *results);
     if (!sample.ok()) return sample;
-    sample->cpu_ns = (ChildCpuNs() - cpu_before) / sample->operations;
+    const double start = workload_.timing == Timing::kGuest ? runtime.start_cpu_ns : 0;
+    sample->cpu_ns = std::max(0.0, ChildCpuNs() - cpu_before - start) / sample->operations;
     if (runtime.kind == RuntimeKind::kRingfence) sample->counters = ReadCounters(stats_);
     return sample;
   }

@@ -20,8 +20,10 @@ using Counters = std::map<std::string, double>;
 struct Sample {
   double value = 0;       // in the unit of the series
   double mean = 0;        // 0 = as `value`
-  double operations = 1;  // that the run did
-  double cpu_ns = 0;      // of all processes of the runtime, the program's included, per operation
+  double operations = 1;  // that the run did, warming up included
+  // CPU time of all processes of the runtime, the program's included, per operation; kGuest:
+  // without what the runtime takes to start and end.
+  double cpu_ns = 0;
   std::map<double, double> quantiles;  // of single operations, by share: 0.5, 0.99
   Counters counters;
 };

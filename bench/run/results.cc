@@ -81,7 +81,7 @@ absl::StatusOr<Sample> ParseGuestOutput(const std::string& output) {
       sample.quantiles[share] = ns;
     } else if (i + 1 < words.size() && words[i] == "mean") {
       static_cast<void>(absl::SimpleAtod(words[i + 1], &sample.mean));
-    } else if (i + 1 < words.size() && words[i] == "operations") {
+    } else if (i + 1 < words.size() && words[i] == "ran") {
       static_cast<void>(absl::SimpleAtod(words[i + 1], &sample.operations));
     }
   }

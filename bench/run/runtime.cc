@@ -72,13 +72,15 @@ std::string ContainerId(int index) {
 
 std::string StateDirectory(const Inputs& inputs) { return inputs.directory + "/state"; }
 
-// Does it start a program and see it end?
-absl::Status Probe(const Runtime& runtime, const RuntimeOptions& options) {
+// Does it start a program and see it end? Takes the CPU time of that, too.
+absl::Status Probe(Runtime& runtime, const RuntimeOptions& options) {
   const absl::StatusOr<Command> command =
       CommandOf(runtime, options, {{options.inputs.first}, false, 0, {}});
   if (!command.ok()) return command.status();
+  const double cpu_before = ChildCpuNs();
   const absl::StatusOr<ChildResult> result = RunChild(*command, kProbeSeconds);
   ForgetContainer(runtime, options, 0);
+  runtime.start_cpu_ns = ChildCpuNs() - cpu_before;
   if (result.ok()) return absl::OkStatus();
   // The command line is long and the same for all.
   const std::string message(result.status().message());
@@ -96,7 +98,7 @@ absl::StatusOr<Runtime> FindOci(const std::string& name, const RuntimeOptions& o
       if (program.empty()) program = FindProgram(candidate);
     }
     if (program.empty()) return absl::NotFoundError("not installed");
-    Runtime runtime{name, RuntimeKind::kOci, {program}, {}, VersionOf(program)};
+    Runtime runtime{name, RuntimeKind::kOci, {program}, {}, VersionOf(program), 0};
     if (parts[0] != "runsc") {
       const absl::Status works = Probe(runtime, options);
       if (!works.ok()) return works;
@@ -128,14 +130,14 @@ std::string KnownRuntimes() {
 }
 
 absl::StatusOr<Runtime> FindRuntime(const std::string& name, const RuntimeOptions& options) {
-  if (name == "native") return Runtime{name, RuntimeKind::kNative, {}, {}, ""};
+  if (name == "native") return Runtime{name, RuntimeKind::kNative, {}, {}, "", 0};
   if (absl::StartsWith(name, "bare:")) {
     if (options.bare.empty()) return absl::NotFoundError("exit_bench was not given (--bare)");
     const std::string loop = "bare-" + name.substr(5);
-    return Runtime{name, RuntimeKind::kBare, {options.bare, loop}, {}, ""};
+    return Runtime{name, RuntimeKind::kBare, {options.bare, loop}, {}, "", 0};
   }
   const std::string& cli = options.ringfence;
-  Runtime runtime{name, RuntimeKind::kRingfence, {}, {}, ""};
+  Runtime runtime{name, RuntimeKind::kRingfence, {}, {}, "", 0};
   if (name == "ringfence") runtime.prefix = {cli, "do", "--exitless=on"};
   if (name == "ringfence:auto") runtime.prefix = {cli, "do"};
   if (name == "ringfence:exit") runtime.prefix = {cli, "do", "--exitless=off"};

@@ -23,7 +23,8 @@ struct Runtime {
   RuntimeKind kind = RuntimeKind::kNative;
   Command prefix;   // program and flags; for kOci those before the verb
   Command on_host;  // kOci: how it runs a program of the host's own root (`runsc do`), if it can
-  std::string version;  // its own first line about itself
+  std::string version;      // its own first line about itself
+  double start_cpu_ns = 0;  // CPU time of a start and end, all processes
   // Only compared with: measured in fewer rounds.
   bool peer() const { return kind == RuntimeKind::kOci; }
 };

@@ -127,6 +127,16 @@ std::string Limit(const Target& target) {
                       target.figure == Figure::kRatio ? " " + target.against : "");
 }
 
+// What went wrong with a workload on a runtime; "" = nothing.
+std::string FailureOf(const std::string& workload, const std::string& runtime,
+                      const Results& results) {
+  const std::string prefix = absl::StrCat(workload, " on ", runtime, ": ");
+  for (const std::string& note : results.notes) {
+    if (absl::StartsWith(note, prefix)) return note;
+  }
+  return "";
+}
+
 // Why one of the two was not measured.
 std::string Reason(const Target& target, const Results& results) {
   for (const std::string& runtime : {target.runtime, target.against}) {
@@ -134,10 +144,8 @@ std::string Reason(const Target& target, const Results& results) {
     if (absent != results.absent.end()) return absl::StrCat(runtime, ": ", absent->second);
   }
   for (const std::string& runtime : {target.runtime, target.against}) {
-    const std::string prefix = absl::StrCat(target.workload, " on ", runtime, ": ");
-    for (const std::string& note : results.notes) {
-      if (absl::StartsWith(note, prefix)) return note;
-    }
+    const std::string failure = FailureOf(target.workload, runtime, results);
+    if (!failure.empty()) return failure;
   }
   return "not run";
 }
@@ -156,7 +164,10 @@ std::vector<Outcome> Judge(const Results& results, const std::vector<std::string
     Outcome outcome{&target, Verdict::kNotMeasured, ValueOf(target, results),
                     "",      Limit(target),         ""};
     if (outcome.value == 0) {
-      outcome.figure = "not measured";
+      // Who cannot do it at all has missed.
+      const bool failed = !FailureOf(target.workload, target.runtime, results).empty();
+      if (failed && target.bound != Bound::kReported) outcome.verdict = Verdict::kMissed;
+      outcome.figure = failed ? "failed" : "not measured";
       outcome.why = Reason(target, results);
       outcomes.push_back(std::move(outcome));
       continue;

@@ -6,8 +6,10 @@
 //   bare exitless  two threads and a shared word, no vCPU pool, no gate, guest spins in ring 3
 //   Serve          the same calls through the service thread
 //
-// Usage: exit_bench [ROUNDS | bare-exit | bare-exitless]. Prints ns per call and the two ratios, or
-// one number in ns for a bare loop; exits with 77 without KVM.
+//   bare trap      SYSCALL to an entry that returns at once: no host, no sentry
+//
+// Usage: exit_bench [ROUNDS | bare-exit | bare-exitless | bare-trap]. Prints ns per call and the
+// two ratios, or one number in ns for a bare loop; exits with 77 without KVM.
 #include <linux/kvm.h>
 #include <pthread.h>
 #include <sched.h>
@@ -35,6 +37,10 @@ namespace {
 
 constexpr int kExitCalls = 2000;
 constexpr int kExitlessCalls = 40000;
+constexpr int kTrapCalls = 5000;
+constexpr uint32_t kMsrLstar = 0xc0000082;
+// Offsets in the page of code.
+constexpr uint64_t kTrapLoop = 0x100, kTrapEntry = 0x180;
 
 int64_t Nanos() {
   timespec now;
@@ -101,6 +107,7 @@ class BareLoop {
     code_ = MUST(memory_->Allocate(1));                // fresh memory
     const Code code = CallLoop(*space_);
     std::memcpy(memory_->HostAddress(code_.first), code.bytes().data(), code.size());
+    AddTrapCode();
     MUST(space_->Map(VirtAddr(kTestCode), code_, {.prot = Prot::RX()}));  // an empty space
     MUST(vcpu_->SetSpace(*space_));                                       // an empty space
     state_.rip = kTestCode;
@@ -175,7 +182,37 @@ class BareLoop {
     return ns;
   }
 
+  // SYSCALL goes to an entry of ours, for good: the other loops do not run afterwards.
+  double Traps() {
+    const VcpuFd::Msr entry = {kMsrLstar, kTestCode + kTrapEntry};
+    MUST(vcpu_->fd().SetMsrs(&entry, 1));  // a register that every vCPU has
+    state_.rip = kTestCode + kTrapLoop;
+    state_.r15 = kTrapCalls;
+    vcpu_->Load(state_);
+    const int64_t start = Nanos();
+    const DecodedExit exit = vcpu_->Run();
+    const double ns = static_cast<double>(Nanos() - start) / kTrapCalls;
+    if (exit.kind != ExitKind::kException) Fail("bare trap: unexpected exit " + exit.text);
+    return ns;
+  }
+
  private:
+  // L: mov eax, 39; syscall; dec r15; jnz L; ud2. The entry returns as each flavour can: SYSRET, or
+  // jmp rcx where SYSCALL stays in ring 3.
+  void AddTrapCode() {
+    const Code loop =
+        Code()({0xb8, 39, 0, 0, 0, 0x0f, 0x05})({0x49, 0xff, 0xcf, 0x75, 0xf4})({0x0f, 0x0b});
+    Code entry;
+    if (flavour_ == Flavour::kDeprivileged) {
+      entry({0xff, 0xe1});
+    } else {
+      entry({0x48, 0x0f, 0x07});
+    }
+    std::byte* const page = memory_->HostAddress(code_.first);
+    std::memcpy(page + kTrapLoop, loop.bytes().data(), loop.size());
+    std::memcpy(page + kTrapEntry, entry.bytes().data(), entry.size());
+  }
+
   std::unique_ptr<VmFd> vm_;
   std::unique_ptr<platform::GuestMemory> memory_;
   std::unique_ptr<KernelImage> image_;
@@ -289,6 +326,7 @@ int main(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "bare-exit") return ringfence::kvm::PrintBare(&BareLoop::Exits);
   if (what == "bare-exitless") return ringfence::kvm::PrintBare(&BareLoop::Exitless);
+  if (what == "bare-trap") return ringfence::kvm::PrintBare(&BareLoop::Traps);
   const int rounds = std::atoi(what.c_str());
   return ringfence::kvm::Main(rounds > 0 ? rounds : 11);
 }
