@@ -21,8 +21,8 @@ Results Example() {
   Results results;
   results.host = "a <host>";
   results.series = {
-      Of("getppid", "native", 100), Of("getppid", "bare:exit", 20000),
-      Of("getppid", "ringfence:exit", 23000, {{"syscalls", 2000}, {"exits_syscall", 1000}}),
+      Of("getpgid", "native", 100), Of("getpgid", "bare:exit", 20000),
+      Of("getpgid", "ringfence:exit", 23000, {{"syscalls", 2000}, {"exits_syscall", 1000}}),
       Of("cpu", "native", 1), Of("cpu", "ringfence", 1.2)};
   results.notes = {"touch on ringfence: broke"};
   results.absent["crun"] = "not installed";

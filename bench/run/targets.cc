@@ -30,10 +30,10 @@ std::vector<Target> AllTargets() {
   constexpr double kUs = 1e3;
   constexpr char kAuto[] = "ringfence:auto";
   std::vector<Target> targets = {
-      Ratio("getppid, exitless, to the bare exitless loop", "getppid", "ringfence", 1.4,
+      Ratio("getpgid, exitless, to the bare exitless loop", "getpgid", "ringfence", 1.4,
             "bare:exitless"),
-      Ratio("getppid, exit mode, to exitless", "getppid", "ringfence:exit", 12, "ringfence"),
-      Ratio("getppid, exit mode, to the bare exit loop", "getppid", "ringfence:exit", 1.25,
+      Ratio("getpgid, exit mode, to exitless", "getpgid", "ringfence:exit", 12, "ringfence"),
+      Ratio("getpgid, exit mode, to the bare exit loop", "getpgid", "ringfence:exit", 1.25,
             "bare:exit"),
       Ratio("getpid answered in the guest, to a bare SYSCALL trap", "getpid", "ringfence", 1.2,
             "bare:trap"),

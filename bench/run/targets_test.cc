@@ -32,8 +32,8 @@ TEST_CASE("met, missed, reported; by ratio, by time, by share") {
       Of("cpu", "native", {1, 1}),
       Of("cpu", "ringfence", {1.2, 1.2}),
       Of("pipe", "ringfence", {1300, 1300}),
-      Of("getppid", "ringfence", {100, 100}),
-      Of("getppid", "ringfence:exit", {60000, 60000}),
+      Of("getpgid", "ringfence", {100, 100}),
+      Of("getpgid", "ringfence:exit", {60000, 60000}),
       Of("git", "ringfence:auto", {1e9}, {{"syscalls", 100}, {"exits_fault", 3}}),
   };
   const auto outcomes = Judge(results, {"micro", "macro"});
@@ -41,8 +41,8 @@ TEST_CASE("met, missed, reported; by ratio, by time, by share") {
   CHECK(Find(outcomes, "cpu")->figure == "1.20x");
   CHECK(Find(outcomes, "cpu")->limit == "at most 1.05x native");
   CHECK(Find(outcomes, "pipe")->verdict == Verdict::kMet);
-  CHECK(Find(outcomes, "getppid", "ringfence:exit")->verdict == Verdict::kMet);
-  CHECK(Find(outcomes, "getppid", "ringfence:exit")->limit == "at least 12.0x ringfence");
+  CHECK(Find(outcomes, "getpgid", "ringfence:exit")->verdict == Verdict::kMet);
+  CHECK(Find(outcomes, "getpgid", "ringfence:exit")->limit == "at least 12.0x ringfence");
   CHECK(Find(outcomes, "git")->figure == "97.0%");
   CHECK(Find(outcomes, "git")->verdict == Verdict::kMet);
 }

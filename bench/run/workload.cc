@@ -70,7 +70,7 @@ constexpr char kSqlite[] =
 
 std::vector<Workload> MicroWorkloads() {
   std::vector<Workload> workloads = {
-      Micro("getppid", "call"),
+      Micro("getpgid", "call"),
       Micro("getpid", "call"),
       Micro("cpu", "step"),
       Micro("clock_gettime", "call"),
@@ -106,7 +106,7 @@ std::vector<Workload> MicroWorkloads() {
       Micro("vfork_exec", "vfork, exec, wait", 120),
   };
   for (Workload& w : workloads) {
-    if (w.name == "getppid") w.bare = {"bare:exit", "bare:exitless"};
+    if (w.name == "getpgid") w.bare = {"bare:exit", "bare:exitless"};
     if (w.name == "getpid") w.bare = {"bare:trap"};
     if (w.name == "touch_sparse") w.ringfence_flags = {"--memory=128m"};
   }

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -98,6 +99,13 @@ class Context {
   // This context, which has not run yet, is of `parent`'s making: while there are more tasks than
   // CPUs it is served as its parent would be, a little later, and not as a stranger.
   virtual void DescendFrom(Context& parent) { (void)parent; }
+
+  // From when it returns the guest, running or not, answers call `number` with `value` itself,
+  // whatever the arguments; nullopt: no longer. While answers are enabled, as they are at first; a
+  // platform that has no such thing ignores it. What the sentry would answer must be the same: some
+  // of these calls still come to it. Any thread.
+  virtual void SetAnswer(uint64_t number, std::optional<uint32_t> value) = 0;
+  virtual void EnableAnswers(bool on) = 0;
 
   // The handler for exitless calls of this task; null = none. Before the first Switch.
   virtual void SetService(SyscallService* service) = 0;

@@ -52,6 +52,8 @@ class FakeContext : public Context {
   void LoadFpu(const FpuState& in) override { fpu_ = in; }
   void Release() override { ++releases_; }
   void Interrupt() override;
+  void SetAnswer(uint64_t, std::optional<uint32_t>) override {}
+  void EnableAnswers(bool) override {}
   void SetService(SyscallService* service) override { service_ = service; }
 
   // Offers a call to the service as a running guest would; nothing when there is no service or it

@@ -34,16 +34,21 @@ struct CallPage {
   // Written by the sentry before each entry, read by the stub.
   std::atomic<uint32_t> mode;        // 0: exit at once, 1: post
   std::atomic<uint32_t> spin_limit;  // at least 1
-  uint32_t unused0[14];
+  // The stub's own: counts calls that trapped and whose answer is known. Any value is right.
+  std::atomic<uint32_t> sample;
+  uint32_t unused0[13];
   // One cache line carries the whole exchange.
   std::atomic<uint32_t> state;
-  std::atomic<uint32_t> trapped;  // 1: by the SYSCALL instruction, 0: by a jump of a call site
+  std::atomic<uint32_t> trapped;  // `by_syscall` of the posted call
   std::atomic<uint64_t> rax;      // number when posted, result when done
   std::atomic<uint64_t> args[6];
-  // The stub's own.
+  // The stub's own, in a line that no service thread looks at all the time.
   std::atomic<uint64_t> saved_rsp;
-  std::atomic<uint64_t> after;  // address behind the latest SYSCALL that trapped
-  uint64_t unused2[6];
+  std::atomic<uint64_t> after;       // address behind the latest SYSCALL that trapped
+  std::atomic<uint64_t> number;      // rax of the latest call
+  std::atomic<uint32_t> by_syscall;  // how it came; 1: by the instruction, 0: by a call site
+  uint32_t unused1;
+  uint64_t unused2[4];
   uint64_t scratch_stack[8];
   // The service thread's own: not 0 while it is at work on the call. A hint for a stub whose limit
   // is used up, since an exit would only wait for the answer.
@@ -52,12 +57,15 @@ struct CallPage {
 };
 static_assert(offsetof(CallPage, mode) == CALL_PAGE_MODE);
 static_assert(offsetof(CallPage, spin_limit) == CALL_PAGE_SPIN);
+static_assert(offsetof(CallPage, sample) == CALL_PAGE_SAMPLE);
 static_assert(offsetof(CallPage, state) == CALL_PAGE_STATE);
 static_assert(offsetof(CallPage, trapped) == CALL_PAGE_TRAPPED);
 static_assert(offsetof(CallPage, rax) == CALL_PAGE_RAX);
 static_assert(offsetof(CallPage, args) == CALL_PAGE_ARGS);
 static_assert(offsetof(CallPage, saved_rsp) == CALL_PAGE_RSP);
 static_assert(offsetof(CallPage, after) == CALL_PAGE_AFTER);
+static_assert(offsetof(CallPage, number) == CALL_PAGE_NUMBER);
+static_assert(offsetof(CallPage, by_syscall) == CALL_PAGE_BY_SYSCALL);
 static_assert(offsetof(CallPage, scratch_stack) + 64 == CALL_PAGE_STACK_TOP);
 static_assert(offsetof(CallPage, serving) == CALL_PAGE_SERVING);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);

@@ -4,17 +4,27 @@
 
 #define CALL_PAGE_MODE 0
 #define CALL_PAGE_SPIN 4
+#define CALL_PAGE_SAMPLE 8
 #define CALL_PAGE_STATE 64
 #define CALL_PAGE_TRAPPED 68
 #define CALL_PAGE_RAX 72
 #define CALL_PAGE_ARGS 80
 #define CALL_PAGE_RSP 128
 #define CALL_PAGE_AFTER 136
+#define CALL_PAGE_NUMBER 144
+#define CALL_PAGE_BY_SYSCALL 152
 #define CALL_PAGE_STACK_TOP 256
 #define CALL_PAGE_SERVING 256
 
 // Distance from a trampoline's code page to its data page.
 #define CALL_PAGE_DISTANCE 4096
+
+// The page of answers (answer_page.h) follows the data page.
+#define ANSWER_PAGE 0xffffc90000002000
+#define ANSWER_LAST 511
+#define ANSWER_KNOWN_BIT 32
+// One of so many calls that trapped goes to the sentry although its answer is known; a power of 2.
+#define SAMPLE_TRAPPED 8
 
 // Port of the stub's OUT; the only one that ring 3 may touch, and only in the deprivileged flavour.
 #define CALL_PORT 0x80

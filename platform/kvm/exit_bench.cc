@@ -67,11 +67,11 @@ uint64_t Steal() {
 
 // mov eax, 39; syscall; dec r15; jnz back; mov eax, 60; syscall; jmp back. The first call is made
 // as hot ones are: by a call site, where the space has them.
-Code CallLoop(platform::AddressSpace& space) {
+Code CallLoop(platform::AddressSpace& space, bool call_site = true) {
   Code code;
   const Result<uint32_t> slot =
       space.AddCallSite({VirtAddr(kTestCode + 7), VirtAddr(kTestCode), 39});
-  if (slot.ok()) {
+  if (slot.ok() && call_site) {
     code({0xff, 0x24, 0x25}).Imm32(*slot);
   } else {
     code({0xb8, 39, 0, 0, 0, 0x0f, 0x05});
@@ -243,6 +243,12 @@ class PlatformLoop {
   }
   platform::Platform& platform() { return *platform_; }
 
+  // From now on the guest answers the call itself.
+  void Answer(bool call_site) {
+    guest_.SetCode(CallLoop(*guest_.space, call_site));
+    context_->SetAnswer(39, 1);
+  }
+
   double Run(int calls) {
     state_ = guest_.Start();
     state_.r15 = static_cast<uint64_t>(calls);
@@ -271,11 +277,15 @@ double Median(std::vector<double> v) {
 }
 
 int Main(int rounds) {
-  BareLoop bare;
+  BareLoop bare, bare_traps;
   PlatformLoop exits(platform::ExitlessMode::kOff);
   PlatformLoop exitless(platform::ExitlessMode::kOn);
+  PlatformLoop trapping(platform::ExitlessMode::kOn), jumping(platform::ExitlessMode::kOn);
+  trapping.Answer(/*call_site=*/false);
+  jumping.Answer(/*call_site=*/true);
   std::printf("%s\n", exits.platform().Describe().c_str());
-  std::vector<double> bare_exit, through_switch, bare_exitless, through_serve;
+  std::vector<double> bare_exit, through_switch, bare_exitless, through_serve, bare_trap, answered,
+      answered_at_site;
   int dropped = 0;
   for (int round = -1; round < rounds; ++round) {  // the first only warms up
     const uint64_t steal = Steal();
@@ -283,6 +293,9 @@ int Main(int rounds) {
     const double b = exits.Run(kExitCalls);
     const double c = bare.Exitless();
     const double d = exitless.Run(kExitlessCalls);
+    const double f = bare_traps.Traps();
+    const double g = trapping.Run(kTrapCalls);
+    const double h = jumping.Run(kExitlessCalls);
     if (round < 0) continue;
     if (Steal() - steal > 1 && dropped < rounds / 2) {
       ++dropped;
@@ -292,6 +305,9 @@ int Main(int rounds) {
     through_switch.push_back(b);
     bare_exitless.push_back(c);
     through_serve.push_back(d);
+    bare_trap.push_back(f);
+    answered.push_back(g);
+    answered_at_site.push_back(h);
   }
   const double e = Median(bare_exit), s = Median(through_switch);
   const double x = Median(bare_exitless), v = Median(through_serve);
@@ -299,6 +315,10 @@ int Main(int rounds) {
               e, s, s / e);
   std::printf("bare exitless loop  %8.0f ns\nSyscallService      %8.0f ns   %.2fx (target 2x)\n", x,
               v, v / x);
+  const double t = Median(bare_trap), k = Median(answered), j = Median(answered_at_site);
+  std::printf("bare SYSCALL        %8.0f ns\nanswered in guest   %8.0f ns   %.2fx (target 1.2x)\n",
+              t, k, k / t);
+  std::printf("  at a call site    %8.0f ns   %.3fx\n", j, j / t);
   const auto counters = exitless.platform().GetCounters();
   const uint64_t calls = counters.exitless_calls + counters.exits_syscall;
   std::printf("%d rounds, %d dropped for steal; %llu of %llu calls answered exitless\n", rounds,

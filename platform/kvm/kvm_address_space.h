@@ -36,13 +36,13 @@ class KvmAddressSpace final : public platform::AddressSpace {
  public:
   static Result<std::unique_ptr<KvmAddressSpace>> Create(const SpaceShared* shared);
 
-  // What vCPU `index` runs the space with, made if it was not. Lives as long as the space. ENOMEM.
-  // Any thread.
+  // What vCPU `index`, whose page of answers is `answers`, runs the space with, made if it was not.
+  // Lives as long as the space. ENOMEM. Any thread.
   struct VcpuView {
     uint64_t root;  // for CR3
     CallPage* page;
   };
-  Result<VcpuView> ViewFor(unsigned index);
+  Result<VcpuView> ViewFor(unsigned index, Frame answers);
 
   // The call site that `rip` is on the way from to the trampoline.
   std::optional<CallSite> CallSiteOf(VirtAddr rip);
@@ -77,8 +77,11 @@ class KvmAddressSpace final : public platform::AddressSpace {
   KvmAddressSpace(const SpaceShared* shared, std::unique_ptr<platform::AddressSpace> inner)
       : shared_(shared), inner_(std::move(inner)) {}
 
-  // Maps code and data page for a vCPU in `root`.
-  Result<CallPage*> MapTrampoline(unsigned root) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Maps code, data and answers for a vCPU in `root`.
+  Result<CallPage*> MapTrampoline(unsigned root, Frame answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Maps a page that others map as well.
+  Result<void> MapShared(VirtAddr va, Frame frame, Prot prot, unsigned root)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   CallStubs& Stubs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const SpaceShared* const shared_;

@@ -12,35 +12,39 @@ Result<std::unique_ptr<KvmAddressSpace>> KvmAddressSpace::Create(const SpaceShar
   return std::unique_ptr<KvmAddressSpace>(new KvmAddressSpace(shared, std::move(inner)));
 }
 
-Result<CallPage*> KvmAddressSpace::MapTrampoline(unsigned root) {
-  const bool user = shared_->trampoline_user;
+Result<void> KvmAddressSpace::MapShared(VirtAddr va, Frame frame, Prot prot, unsigned root) {
+  // The address space takes a reference of its own.
+  const FrameRun run{frame, 1};
+  shared_->memory->Ref(run);
+  Result<void> mapped = inner_->MapPlatformPage(va, frame, prot, shared_->trampoline_user, root);
+  if (!mapped.ok()) shared_->memory->Unref(run);
+  return mapped;
+}
+
+Result<CallPage*> KvmAddressSpace::MapTrampoline(unsigned root, Frame answers) {
   const FrameRun data = TRY(shared_->memory->Allocate(1));
-  Result<void> mapped =
-      inner_->MapPlatformPage(kTrampolineData, data.first, Prot::RW(), user, root);
+  Result<void> mapped = inner_->MapPlatformPage(kTrampolineData, data.first, Prot::RW(),
+                                                shared_->trampoline_user, root);
   if (!mapped.ok()) {
     shared_->memory->Unref(data);
     return mapped.error();
   }
-  // The address space takes a reference of its own on the shared code frame.
-  const FrameRun code{shared_->trampoline_code, 1};
-  shared_->memory->Ref(code);
-  mapped = inner_->MapPlatformPage(kTrampolineCode, code.first, Prot::RX(), user, root);
-  if (!mapped.ok()) {
-    shared_->memory->Unref(code);
-    return mapped.error();
-  }
+  TRY(MapShared(kTrampolineAnswers, answers, Prot::R(), root));
+  TRY(MapShared(kTrampolineCode, shared_->trampoline_code, Prot::RX(), root));
   // SAFETY: a zeroed anonymous frame, page aligned, that lives as long as this space; all fields
   // are integers or lock-free atomics for which zero is a value.
   return reinterpret_cast<CallPage*>(shared_->memory->HostAddress(data.first));
 }
 
-Result<KvmAddressSpace::VcpuView> KvmAddressSpace::ViewFor(unsigned index) {
+Result<KvmAddressSpace::VcpuView> KvmAddressSpace::ViewFor(unsigned index, Frame answers) {
   absl::MutexLock lock(&mu_);
   if (index < views_.size() && views_[index].page != nullptr) return views_[index];
   // A root of which only a part could be mapped is not used; the space has it until it ends.
   const unsigned root = next_root_ == 0 ? 0 : TRY(inner_->AddRoot());
   ++next_root_;
-  CallPage* const page = TRY(MapTrampoline(root));
+  CallPage* const page = TRY(MapTrampoline(root, answers));
+  // Not the same calls of every process are sampled.
+  page->sample.store(static_cast<uint32_t>(inner_->Id()), std::memory_order_relaxed);
   if (views_.size() <= index) views_.resize(index + 1);
   views_[index] = {inner_->RootPhys(root), page};
   return views_[index];

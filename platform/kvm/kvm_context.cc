@@ -27,7 +27,10 @@ constexpr uint64_t kSyscallBytes = 2;
 KvmContext::KvmContext(const Shared& shared) : shared_(shared), fpu_(platform::InitialFpuState()) {}
 
 KvmContext::~KvmContext() {
-  if (Pin()) shared_.pool->Yield(this, vcpu_);
+  if (Pin()) {
+    answers_.Detach();
+    shared_.pool->Yield(this, vcpu_);
+  }
   shared_.pool->Synchronize();
 }
 
@@ -59,6 +62,7 @@ bool KvmContext::TryLose() {
   uint32_t held = hold_.load(std::memory_order_relaxed);
   if (held != kHeld && held != kReleased) return false;
   if (!hold_.compare_exchange_strong(held, kNone, std::memory_order_acq_rel)) return false;
+  answers_.Detach();
   if (!fpu_dirty_ && vcpu_->SaveFpu(&fpu_).ok()) fpu_dirty_ = true;
   vcpu_ = nullptr;
   return true;
@@ -86,6 +90,7 @@ Result<void> KvmContext::PinAny() {
   vcpu_ = static_cast<Vcpu*>(vcpu);
   vcpu_->Adopt();
   vcpu_->ForgetBases();
+  answers_.Attach(vcpu_->answers());
   fpu_dirty_ = true;
   // Not before: a slice that ends while the thread still waits for its vCPU would never let it run.
   shared_.pool->StartSlice(vcpu_);
@@ -95,6 +100,7 @@ Result<void> KvmContext::PinAny() {
 }
 
 void KvmContext::YieldVcpu() {
+  answers_.Detach();
   if (!fpu_dirty_ && vcpu_->SaveFpu(&fpu_).ok()) fpu_dirty_ = true;
   Vcpu* vcpu = vcpu_;
   vcpu_ = nullptr;
@@ -255,7 +261,7 @@ std::optional<Exit> KvmContext::OnCall(ArchState& state) {
 Exit KvmContext::ReportCall(ArchState& state) {
   state.orig_rax = state.rax;
   Count(shared_.stats->exits_syscall);
-  const bool trapped = vcpu_->page()->trapped.load(std::memory_order_relaxed) != 0;
+  const bool trapped = vcpu_->page()->by_syscall.load(std::memory_order_relaxed) != 0;
   if (trapped) Count(shared_.stats->trapped_calls);
   return platform::SyscallExit{.trapped = trapped};
 }
@@ -267,7 +273,7 @@ std::optional<CallProgress> KvmContext::Rebuild(KvmAddressSpace& space, ArchStat
     state.rip = state.rcx = site->after.value();
     if (site->number.has_value()) state.rax = *site->number;
     state.r11 = RingThreeFlags(state.rflags);
-    vcpu_->page()->trapped.store(0, std::memory_order_relaxed);
+    vcpu_->page()->by_syscall.store(0, std::memory_order_relaxed);
     return CallProgress::kNotServed;
   }
   const uint64_t offset = vcpu_->TrampolineOffset(state.rip);

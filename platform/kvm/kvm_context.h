@@ -50,6 +50,10 @@ class KvmContext final : public platform::Context, private VcpuClient {
   void DescendFrom(platform::Context& parent) override {
     shared_.pool->Inherit(static_cast<KvmContext&>(parent), this);
   }
+  void SetAnswer(uint64_t number, std::optional<uint32_t> value) override {
+    answers_.Set(number, value);
+  }
+  void EnableAnswers(bool on) override { answers_.Enable(on); }
   void SetService(platform::SyscallService* service) override { service_ = service; }
 
  private:
@@ -91,6 +95,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
   const Shared shared_;
   platform::SyscallService* service_ = nullptr;
 
+  Answers answers_;  // attached to vcpu_'s page from PinAny on until the vCPU is lost
   std::atomic<uint32_t> hold_{kNone};
   std::atomic<bool> pending_{false};  // Interrupt()
   std::atomic<bool> yield_{false};    // AskToYield()

@@ -44,7 +44,7 @@ Result<std::unique_ptr<Vcpu>> Vcpu::Create(VmFd& vm, KernelImage* image, Flavour
 
 Result<void> Vcpu::SetSpace(KvmAddressSpace& space) {
   if (space.Id() == space_id_) return Ok();
-  const KvmAddressSpace::VcpuView view = TRY(space.ViewFor(index()));
+  const KvmAddressSpace::VcpuView view = TRY(space.ViewFor(index(), image_->answers(index())));
   page_ = view.page;
   space_id_ = space.Id();
   root_ = view.root;

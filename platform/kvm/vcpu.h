@@ -31,6 +31,8 @@ class Vcpu final : public PooledVcpu {
   CallGate& gate() { return gate_; }
   // Data page of the space that was loaded last.
   CallPage* page() const { return page_; }
+  // What its guests can read in all spaces.
+  AnswerPage* answers() const { return image_->AnswersOf(index()); }
 
   // Makes `space` current. ENOMEM when its trampoline cannot be mapped.
   Result<void> SetSpace(KvmAddressSpace& space);

@@ -27,6 +27,12 @@ void LeaveCall(platform::ArchState& state);
 void RepeatCall(platform::ArchState& state);
 void RepeatAsRestartSyscall(platform::ArchState& state);
 
+// Numbers of the calls that tell a task who it is; none of them has arguments.
+struct IdentityCalls {
+  uint64_t getpid, gettid, getppid, getpgrp, getuid, geteuid, getgid, getegid;
+};
+extern const IdentityCalls kIdentityCalls;
+
 // Registers of a new task that returns 0 from the parent's call.
 platform::ArchState ChildState(const platform::ArchState& parent, uint64_t stack,
                                std::optional<uint64_t> tls);

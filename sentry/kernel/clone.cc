@@ -115,6 +115,7 @@ Result<TaskRef> Task::RegisterChild(Init init, const CloneArgs& args) {
   auto child = std::make_shared<Task>(std::move(init));
   if (!thread) AddProcessLocked(*group, child, args);
   group->tasks_.push_back(child.get());
+  child->AnswerPlaceLocked();
   kernel_->tasks_[child->tid()] = child;
   if (group->stop_requested_) child->AddWork(kWorkStop);
   return child;

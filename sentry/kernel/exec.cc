@@ -73,6 +73,7 @@ bool ExecTransaction::TakeOverGroup(Task& task) {
   task.tid_.store(group.tgid_);
   group.leader_ = task.shared_from_this();
   kernel.tasks_[group.tgid_] = group.leader_;
+  task.AnswerPlaceLocked();
   return true;
 }
 

@@ -58,6 +58,8 @@ TEST_CASE("execve by a thread ends the others and takes the leader's number") {
           const int64_t tid = fresh.Call([](Task& task) -> int64_t {
             return task.IsLeader() && task.group().NumTasks() == 1 ? task.tid() : 0;
           });
+          constexpr uint64_t kGettid = 186;
+          CHECK(fresh.Answer(kGettid) == static_cast<uint32_t>(tid));
           fresh.ExitGroup(static_cast<int>(tid));
         });
       });

@@ -18,7 +18,9 @@ int32_t ThreadGroup::sid() const {
 void ThreadGroup::JoinGroupLocked(std::shared_ptr<ProcessGroup> group) {
   if (process_group_ != nullptr) process_group_->members_.erase(this);
   process_group_ = std::move(group);
-  if (process_group_ != nullptr) process_group_->members_.insert(this);
+  if (process_group_ == nullptr) return;
+  process_group_->members_.insert(this);
+  AnswerPlaceLocked();
 }
 
 void ThreadGroup::StartSessionLocked() {

@@ -153,6 +153,48 @@ TEST_CASE("Orphans go to init, or to a subreaper") {
   });
 }
 
+TEST_CASE("User code always knows its place in the tree") {
+  constexpr uint64_t kGetpid = 39, kGetppid = 110, kGetpgrp = 111, kGettid = 186;
+  TestKernel test;
+  test.Run([](Guest& g) {
+    const auto set_pgid = [](Guest& caller, int32_t pid, int32_t pgid) {
+      return caller.Call([=](Task& t) -> int64_t { return AsRax(SetPgid(t, pid, pgid)); });
+    };
+    CHECK(g.Answer(kGetppid) == 0);
+    const int64_t child_pid = g.Fork([&](Guest& child) {
+      CHECK(child.Answer(kGetpid) == 2);
+      CHECK(child.Answer(kGettid) == 2);
+      CHECK(child.Answer(kGetppid) == 1);
+      CHECK(child.Answer(kGetpgrp) == 1);
+      child.Fork([&](Guest& grandchild) {
+        CHECK(grandchild.Answer(kGetppid) == 2);
+        while (grandchild.Answer(kGetpgrp) != 3u) grandchild.Sleep(1'000'000);
+        Guest* sibling = nullptr;
+        std::atomic<bool> told{false};
+        grandchild.Thread([&](Guest& thread) {
+          CHECK(thread.Answer(kGettid) == 4);
+          CHECK(thread.Answer(kGetpid) == 3);
+          CHECK(thread.Answer(kGetpgrp) == 3);
+          sibling = &thread;
+          told = true;
+          while (true) thread.Sleep(kNanosPerSecond);
+        });
+        while (!told || grandchild.Answer(kGetppid) != 1) grandchild.Sleep(1'000'000);
+        CHECK(sibling->Answer(kGetppid) == 1);
+        CHECK(grandchild.Call([](Task& t) { return AsRax(t.group().SetSid()); }) ==
+              Neg(Errno::kPERM));
+        grandchild.ExitGroup(5);
+      });
+      CHECK(set_pgid(child, 3, 3) == 0);
+      child.ExitGroup(0);
+    });
+    int32_t status = 0;
+    CHECK(g.Wait(static_cast<int32_t>(child_pid), &status) == child_pid);
+    CHECK(g.Wait(3, &status) == 3);
+    CHECK(status == ExitedStatus(5));
+  });
+}
+
 TEST_CASE("SIGCHLD ignored: children go away by themselves") {
   TestKernel test;
   test.Run([](Guest& g) {

@@ -99,6 +99,7 @@ void Reaper::ReparentChildrenLocked(ThreadGroup& group) {
     // The group may go away below.
     const ThreadGroupRef keep = child->shared_from_this();
     child->parent_ = heir;
+    child->AnswerPlaceLocked();
     child->exit_signal_ = SigNo::kChld;
     if (heir == nullptr) {
       if (child->zombie_) ReleaseLocked(*child);

@@ -28,7 +28,6 @@ Task::Task(Init init)
       alt_stack_(init.alt_stack),
       rseq_(init.rseq),
       vfork_done_(std::move(init.vfork_done)),
-      traced_(kernel_->options().trace),
       mm_(std::move(init.mm)),
       fds_(std::move(init.fds)),
       fs_(std::move(init.fs)),
@@ -37,6 +36,8 @@ Task::Task(Init init)
       settings_(std::move(init.settings)),
       mask_(init.mask) {
   if (context_ != nullptr && kernel_->options().exitless) context_->SetService(this);
+  SetTraced(kernel_->options().trace);
+  AnswerCredentials(*creds_);
 }
 
 Task::~Task() = default;
@@ -85,6 +86,7 @@ void Task::SetCreds(CredentialsRef creds) {
     group_->dumpable.store(0);
     SetParentDeathSignal(SigNo::kNone);
   }
+  AnswerCredentials(*creds);
   absl::MutexLock lock(&mutex_);
   creds_.swap(creds);
 }

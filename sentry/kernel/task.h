@@ -260,8 +260,9 @@ class Task final : public platform::SyscallService,
   // A call that moved bytes of a file; who serves it.
   void CountRead(uint64_t bytes) { CountMove(&read_calls_, &read_bytes_, bytes); }
   void CountWrite(uint64_t bytes) { CountMove(&write_calls_, &written_bytes_, bytes); }
-  // Calls of this task are printed (--strace): none are served by service threads then.
-  void SetTraced(bool traced) { traced_.store(traced, std::memory_order_relaxed); }
+  // Somebody wants to see each call of this task (--strace): its own thread serves them all then,
+  // none is answered by a service thread or by the guest itself. Own.
+  void SetTraced(bool traced);
 
   // --- platform::SyscallService ---
   bool Serve(const platform::SyscallRequest& request, int64_t* result) override;
@@ -313,6 +314,10 @@ class Task final : public platform::SyscallService,
   void WakeUp() override { sleeper_.Wake(); }
   void Doze(int64_t ns) override;
   bool MustNotWait() const override { return work_.load() != 0; }
+
+  // task_answers.cc
+  void AnswerPlaceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  void AnswerCredentials(const Credentials& creds);
 
   // task_signals.cc
   void HandleWork();

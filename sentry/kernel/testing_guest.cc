@@ -213,6 +213,18 @@ int64_t Guest::Kill(int32_t pid, SigNo sig) {
   return Call([&](Task& task) { return AsRax(sentry::Kill(task, pid, sig)); });
 }
 
+void Guest::SetAnswer(uint64_t number, std::optional<uint32_t> value) {
+  std::lock_guard lock(mutex_);
+  answers_.erase(number);
+  if (value.has_value()) answers_[number] = *value;
+}
+
+std::optional<uint32_t> Guest::Answer(uint64_t number) {
+  std::lock_guard lock(mutex_);
+  const auto found = answers_.find(number);
+  return found == answers_.end() ? std::nullopt : std::optional(found->second);
+}
+
 int64_t Guest::Sleep(int64_t ns) {
   return Call([ns](Task& task) -> int64_t {
     const Deadline deadline = Deadline::After(ns);

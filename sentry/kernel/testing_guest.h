@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -67,6 +68,8 @@ class Guest final : public platform::Context {
   // execve by `call`; `next` runs as the new program. Returns only when it fails.
   int64_t Exec(const KernelSide& call, GuestProgram next);
   int64_t Sleep(int64_t ns);  // nanosleep without the rest
+  // What user code finds as the answer to a call, without making it.
+  std::optional<uint32_t> Answer(uint64_t number);
 
   // --- platform::Context ---
   platform::Exit Switch(platform::AddressSpace& space, platform::ArchState& state,
@@ -75,6 +78,8 @@ class Guest final : public platform::Context {
   void LoadFpu(const platform::FpuState& in) override { fpu_ = in; }
   void Release() override {}
   void Interrupt() override;
+  void SetAnswer(uint64_t number, std::optional<uint32_t> value) override;
+  void EnableAnswers(bool) override {}
   void SetService(platform::SyscallService*) override {}
 
  private:
@@ -98,6 +103,7 @@ class Guest final : public platform::Context {
   std::mutex mutex_;
   std::condition_variable changed_;
   Turn turn_ = Turn::kKernel;
+  std::map<uint64_t, uint32_t> answers_;
   bool interrupted_ = false;
   bool spinning_ = false;
   std::optional<platform::Exit> exit_;

@@ -151,6 +151,8 @@ class ThreadGroup : public std::enable_shared_from_this<ThreadGroup> {
   // Takes part in `group`, or in none (null: the process goes away).
   void JoinGroupLocked(std::shared_ptr<ProcessGroup> group)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
+  // After a change of its place in the tree: guests answer questions about it (task_answers.cc).
+  void AnswerPlaceLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(task_tree_mutex);
 
   Kernel* const kernel_;
   const int32_t tgid_;

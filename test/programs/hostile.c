@@ -46,7 +46,7 @@ static void Jump(uint64_t target) {
 static volatile int stop;
 static void* Caller(void* arg) {
   (void)arg;
-  while (!stop) syscall(SYS_getppid);
+  while (!stop) syscall(SYS_getpgid, 0);
   return NULL;
 }
 

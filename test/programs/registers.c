@@ -139,7 +139,7 @@ int main(int argc, char** argv) {
   }
   FindAvx512();
   signal(SIGALRM, OnAlarm);
-  const uint64_t parent = (uint64_t)getppid();
+  const uint64_t parent = (uint64_t)getppid(), group = (uint64_t)getpgrp();
   uint8_t* pages = mmap(NULL, (size_t)rounds * 2097152, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (pages == MAP_FAILED) return 1;
@@ -149,6 +149,12 @@ int main(int argc, char** argv) {
     in[kRax] = SYS_getppid;
     RunSyscall();
     if (CompareCall("getppid", round, parent, RunSyscallEnd)) return 1;
+
+    Randomise();
+    in[kRax] = SYS_getpgid;
+    in[kRdi] = 0;
+    RunSyscall();
+    if (CompareCall("getpgid", round, group, RunSyscallEnd)) return 1;
 
     Randomise();
     in[kRax] = 100000;

@@ -9,8 +9,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static void GetPpid(long n) {
-  while (n-- > 0) syscall(SYS_getppid);
+// A call that does nothing; like all that have arguments it is made to the kernel each time.
+static void GetPgid(long n) {
+  while (n-- > 0) syscall(SYS_getpgid, 0);
+}
+
+// Calls that a kernel could answer without being entered.
+static void GetIds(long n) {
+  const long pid = getpid();
+  while (n-- > 0) {
+    if (syscall(SYS_getpid) != pid || syscall(SYS_gettid) != pid) exit(1);
+    if (syscall(SYS_getppid) < 0 || syscall(SYS_getpgrp) < 0) exit(1);
+    if (syscall(SYS_getuid) < 0 || syscall(SYS_geteuid) < 0) exit(1);
+    if (syscall(SYS_getgid) < 0 || syscall(SYS_getegid) < 0) exit(1);
+  }
 }
 
 // N mebibytes of fresh memory, one store a page.
@@ -32,8 +44,10 @@ static void Fork(long n) {
 int main(int argc, char** argv) {
   if (argc != 3) return 2;
   const long n = atol(argv[2]);
-  if (strcmp(argv[1], "getppid") == 0) {
-    GetPpid(n);
+  if (strcmp(argv[1], "getpgid") == 0) {
+    GetPgid(n);
+  } else if (strcmp(argv[1], "ids") == 0) {
+    GetIds(n);
   } else if (strcmp(argv[1], "touch") == 0) {
     Touch(n);
   } else if (strcmp(argv[1], "fork") == 0) {

@@ -120,6 +120,7 @@ void KernelImage::WriteStubs(std::byte* page) {
 }
 
 Result<void> KernelImage::PrepareVcpu(unsigned index) {
+  if (answers_[index] == Frame{}) answers_[index] = TRY(NewFrame());
   if (vcpu_pages_[index] == Frame{}) vcpu_pages_[index] = TRY(NewFrame());
   const Frame frame = vcpu_pages_[index];
   std::byte* page = memory_->HostAddress(frame);
@@ -133,6 +134,11 @@ Result<void> KernelImage::PrepareVcpu(unsigned index) {
   }
   MapPage(va, frame, true, false);
   return Ok();
+}
+
+AnswerPage* KernelImage::AnswersOf(unsigned index) const {
+  // SAFETY: a zeroed frame of this image's own; AnswerPage is lock-free atomic integers.
+  return reinterpret_cast<AnswerPage*>(memory_->HostAddress(answers_[index]));
 }
 
 kvm_segment KernelImage::TaskSegment(unsigned index) {

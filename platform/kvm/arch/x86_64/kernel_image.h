@@ -22,6 +22,7 @@
 
 #include "platform/base/addr.h"
 #include "platform/base/result.h"
+#include "platform/kvm/answer_page.h"
 #include "platform/kvm/arch/x86_64/trampoline.h"
 #include "platform/mem/address_space.h"
 #include "platform/mem/guest_memory.h"
@@ -59,9 +60,13 @@ class KernelImage {
   // Rewrites the trampoline and its port; before any vCPU runs with it.
   void SetFlavour(Flavour flavour);
 
-  // Makes the TSS and stack page of vCPU `index` (< max_vcpus), or adapts them to the flavour.
+  // Makes the TSS and stack page of vCPU `index` (< max_vcpus), or adapts them to the flavour, and
+  // its page of answers.
   // ENOMEM.
   Result<void> PrepareVcpu(unsigned index);
+  // The page of answers of that vCPU, prepared.
+  Frame answers(unsigned index) const { return answers_[index]; }
+  AnswerPage* AnswersOf(unsigned index) const;
   // Task register of that vCPU.
   static kvm_segment TaskSegment(unsigned index);
 
@@ -74,7 +79,7 @@ class KernelImage {
 
  private:
   KernelImage(platform::GuestMemory* memory, unsigned max_vcpus, Flavour flavour)
-      : memory_(memory), vcpu_pages_(max_vcpus), flavour_(flavour) {}
+      : memory_(memory), vcpu_pages_(max_vcpus), answers_(max_vcpus), flavour_(flavour) {}
   Result<void> Build();
   Result<Frame> NewFrame();
   void WriteGdt(std::byte* page);
@@ -89,7 +94,7 @@ class KernelImage {
   std::vector<Frame> page_tables_;  // for kBase, 2 MiB each
   Frame table_;
   Frame trampoline_;
-  std::vector<Frame> vcpu_pages_;  // index 0 = none
+  std::vector<Frame> vcpu_pages_, answers_;  // by vCPU; number 0 = none
   Flavour flavour_;
 };
 

@@ -2,9 +2,11 @@
 // (call_stubs.h) in the deprivileged one. See trampoline.h for the table of regions that the labels
 // here delimit, and call_page.h for the protocol.
 //
+// A call whose answer is in the page of answers (answer_page.h) goes no further than the stub.
+//
 // On entry rcx = the caller's rip, r11 = its rflags, rsp and everything else the caller's; SFMASK
-// has cleared TF, IF, DF, NT and AC. rcx and r11 keep their values throughout, rax until the call
-// is posted, and no other register is written. The caller's stack is never touched.
+// has cleared TF, IF, DF, NT and AC. rcx and r11 keep their values throughout, rax until it
+// is saved, and no other register is written. The caller's stack is never touched.
 
 #include "platform/kvm/call_page_layout.h"
 
@@ -27,7 +29,7 @@ ringfence_trampoline_\name:
 .Ldirect_rsp_lost_\name:
 .Ldirect_rsp_back_\name:
 .else
-        movl    $1, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_TRAPPED(%rip)
+        movl    $1, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
         movq    %rcx, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_AFTER(%rip)
         jmp     .Lcommon_\name
         // From a call site: rcx as SYSCALL would have set it, r11 still to be. No flag changes
@@ -40,24 +42,49 @@ ringfence_trampoline_\name:
         popq    %r11
         movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RSP(%rip), %rsp
 .Ldirect_rsp_back_\name:
-        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_TRAPPED(%rip)
+        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
 .endif
 .Lcommon_\name:
-        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_MODE(%rip)
-        jne     6f
-        // The page may still say that the call before this one is done.
-.Lplain_\name:
-        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
-        jmp     .Lexit_\name
+        movq    %rax, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_NUMBER(%rip)
+.Lrax_saved_\name:
         // A single-stepped call returns through the exit: nothing here may be stepped over.
-6:      testl   $FLAG_TF, %r11d
+        testl   $FLAG_TF, %r11d
         jnz     .Lplain_\name
 .if \privileged
         // SYSRET to a non-canonical rcx faults in ring 0 on some CPUs.
         btq     $47, %rcx
         jc      .Lplain_\name
 .endif
+        // Without a branch, so that nothing behind the page is read on a wrong guess either.
+        cmpq    $ANSWER_LAST, %rax
+        cmovaq  .Llast_\name(%rip), %rax
+        shlq    $3, %rax
+        addq    .Lanswers_\name(%rip), %rax
+        movq    (%rax), %rax
+        btrq    $ANSWER_KNOWN_BIT, %rax
+        jnc     .Lask_\name
+.if \privileged
+        jmp     .Lanswered_\name
+.else
+        // Of those that trapped the sentry must see some, to find out which SYSCALLs should be
+        // call sites.
+        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
+        je      .Lanswered_\name
+        incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        testl   $(SAMPLE_TRAPPED - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jnz     .Lanswered_\name
+.endif
+.Lask_\name:
+        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_MODE(%rip)
+        jne     6f
+        // The page may still say that the call before this one is done.
+.Lplain_\name:
+        movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
+        jmp     .Lnot_served_\name
+6:      movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_NUMBER(%rip), %rax
         movq    %rax, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip)
+        movl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip), %eax
+        movl    %eax, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_TRAPPED(%rip)
         movq    %rdi, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 0(%rip)
         movq    %rsi, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 8(%rip)
         movq    %rdx, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_ARGS + 16(%rip)
@@ -91,6 +118,7 @@ ringfence_trampoline_\name:
         jnz     .Lpunted_\name
         movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip), %rax
 .Lresult_\name:
+.Lanswered_\name:
 .if \privileged
         sysretq
 .Lrsp_lost_\name:
@@ -110,7 +138,7 @@ ringfence_trampoline_\name:
 .Lpunted_\name:
         movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
 .Lnot_served_\name:
-        movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip), %rax
+        movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_NUMBER(%rip), %rax
 .Lexit_\name:
         outb    %al, $CALL_PORT
 .Lexited_\name:
@@ -120,6 +148,11 @@ ringfence_trampoline_\name:
 .endif
 .Lend_\name:
         ud2
+        .balign 8
+.Lanswers_\name:
+        .quad   ANSWER_PAGE
+.Llast_\name:
+        .quad   ANSWER_LAST
         .fill   4096 - (. - .Lbegin_\name), 1, 0xcc
 
         .balign 4
@@ -128,6 +161,7 @@ ringfence_trampoline_\name\()_info:
         .long   .Ldirect_rsp_lost_\name - .Lbegin_\name
         .long   .Ldirect_rsp_back_\name - .Lbegin_\name
         .long   .Lcommon_\name - .Lbegin_\name
+        .long   .Lrax_saved_\name - .Lbegin_\name
         .long   .Lposted_\name - .Lbegin_\name
         .long   .Lresult_\name - .Lbegin_\name
         .long   .Lrsp_lost_\name - .Lbegin_\name

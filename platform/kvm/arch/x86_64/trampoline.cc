@@ -35,17 +35,22 @@ std::optional<CallProgress> RebuildCaller(const TrampolineRegions& regions, uint
   state->rflags = RingThreeFlags(state->r11);
   // A privileged stub that was about to resume: its call was answered by way of an exit.
   if (offset >= regions.exited) return CallProgress::kServed;
-  if (offset < regions.posted) return CallProgress::kNotServed;
+  if (offset < regions.posted) {
+    if (offset >= regions.rax_saved) state->rax = page.number.load(std::memory_order_relaxed);
+    return CallProgress::kNotServed;
+  }
   if (offset >= regions.result && offset < regions.punted) {
     if (offset >= regions.rsp_lost && offset < regions.rsp_back) {
       state->rsp = page.saved_rsp.load(std::memory_order_relaxed);
     }
     return CallProgress::kServed;
   }
-  if (offset < regions.exit || progress == CallPage::kDone) {
+  if (progress == CallPage::kDone) {
     state->rax = page.rax.load(std::memory_order_relaxed);
+    return CallProgress::kServed;
   }
-  return progress == CallPage::kDone ? CallProgress::kServed : CallProgress::kNotServed;
+  if (offset < regions.exit) state->rax = page.number.load(std::memory_order_relaxed);
+  return CallProgress::kNotServed;
 }
 
 }  // namespace ringfence::kvm

@@ -17,19 +17,24 @@ namespace ringfence::kvm {
 
 enum class Flavour { kPrivileged, kDeprivileged };
 
-// Code page; the data page follows. They are at the same address for all vCPUs and spaces, in the
-// part of the page tables that each vCPU has for itself (AddressSpace::AddRoot). One frame of code
-// serves all, a data frame exactly one (space, vCPU) pair.
+// Code page; the data page follows, then the page of answers. They are at the same address for all
+// vCPUs and spaces, in the part of the page tables that each vCPU has for itself
+// (AddressSpace::AddRoot). One frame of code serves all, a data frame exactly one (space, vCPU)
+// pair, a frame of answers one vCPU.
 inline constexpr VirtAddr kTrampolineCode = platform::kOwnRootBase;
 inline constexpr VirtAddr kTrampolineData{kTrampolineCode.value() + kPageSize};
+inline constexpr VirtAddr kTrampolineAnswers{ANSWER_PAGE};
+static_assert(ANSWER_PAGE == kTrampolineData.value() + kPageSize);
 
-// Offsets of instructions in the code page, in this order except for the last four.
+// Offsets of instructions in the code page, in this order except for the last four. The call's own
+// result, an answer of the page or a service thread's, is in rax from `result` on.
 struct TrampolineRegions {
   uint32_t direct;           // where call sites enter; r11 is not yet set
   uint32_t direct_rsp_lost;  // rsp is in CallPage::saved_rsp from here
   uint32_t direct_rsp_back;  // and back from here
   uint32_t common;           // r11 is set from here
-  uint32_t posted;           // first instruction after the call was posted; rax is lost from here
+  uint32_t rax_saved;        // rax is in CallPage::number from here, and nowhere else
+  uint32_t posted;           // first instruction after the call was posted
   uint32_t result;           // rax holds the result from here
   uint32_t rsp_lost;         // rsp is in CallPage::saved_rsp from here
   uint32_t rsp_back;         // and back from here; equal to rsp_lost where there is no such part

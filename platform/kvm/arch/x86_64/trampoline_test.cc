@@ -44,7 +44,8 @@ TEST_CASE("both stubs fit a page, know their OUT and their regions in order") {
     CHECK(r.direct <= r.direct_rsp_lost);
     CHECK(r.direct_rsp_lost <= r.direct_rsp_back);
     CHECK(r.direct_rsp_back <= r.common);
-    CHECK(r.common < r.posted);
+    CHECK(r.common < r.rax_saved);
+    CHECK(r.rax_saved < r.posted);
     CHECK(r.posted < r.result);
     CHECK(r.result < r.rsp_lost);
     CHECK(r.rsp_lost <= r.rsp_back);
@@ -67,6 +68,7 @@ TEST_CASE("every offset in every state gives the caller's registers back") {
         auto page = std::make_unique<CallPage>();
         page->state = progress;
         page->rax = 0xbbbb;
+        page->number = 0xcccc;
         page->saved_rsp = 0x8000;
         platform::ArchState state = InStub();
         // From a call site: the flags are still where they were.
@@ -84,10 +86,10 @@ TEST_CASE("every offset in every state gives the caller's registers back") {
         const bool waiting =
             (offset >= r.posted && offset < r.result) || (offset >= r.punted && offset < r.exited);
         const bool late = waiting && progress == CallPage::kDone;
-        const bool spinning = offset >= r.posted && offset < r.result;
+        const bool asking = offset >= r.rax_saved && offset < r.result;
         const bool completed = offset >= r.result && offset < r.punted;
         const bool refetch = offset >= r.punted && offset < r.exit;
-        CHECK(state.rax == (spinning || refetch || late ? 0xbbbb : 0xaaaa));
+        CHECK(state.rax == (late ? 0xbbbb : asking || refetch ? 0xcccc : 0xaaaa));
         const bool on_scratch = (offset >= r.rsp_lost && offset < r.rsp_back) ||
                                 (offset >= r.direct_rsp_lost && offset < r.direct_rsp_back);
         CHECK(state.rsp == (on_scratch ? 0x8000 : 0x7000));

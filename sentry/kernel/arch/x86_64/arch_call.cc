@@ -81,6 +81,15 @@ SigInfo InfoOf(const platform::ExceptionExit& exception, uint64_t rip, uint8_t b
 
 }  // namespace
 
+const IdentityCalls kIdentityCalls = {.getpid = 39,
+                                      .gettid = 186,
+                                      .getppid = 110,
+                                      .getpgrp = 111,
+                                      .getuid = 102,
+                                      .geteuid = 107,
+                                      .getgid = 104,
+                                      .getegid = 108};
+
 uint64_t ProgramCounter(const platform::ArchState& state) { return state.rip; }
 void SetProgramCounter(platform::ArchState& state, uint64_t address) { state.rip = address; }
 uint64_t StackPointer(const platform::ArchState& state) { return state.rsp; }
