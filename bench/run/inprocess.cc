@@ -49,13 +49,13 @@ void MeasureInProcess(const Options& options, const std::vector<std::string>& pr
                   absl::StrCat("--benchmark_repetitions=", options.rounds),
                   absl::StrCat("--benchmark_min_time=", 0.05 * options.guest_time)},
                  options.seconds_per_run);
-    absl::StatusOr<std::vector<Series>> series = run.status();
-    if (run.ok()) series = ParseGoogleBenchmark(run->output);
+    const absl::StatusOr<std::vector<Series>> series =
+        run.ok() ? ParseGoogleBenchmark(run->output) : run.status();
     if (!series.ok()) {
       results->notes.push_back(absl::StrCat(name, ": ", series.status().message()));
       continue;
     }
-    for (Series& s : *series) results->series.push_back(std::move(s));
+    for (const Series& s : *series) results->series.push_back(s);
   }
 }
 

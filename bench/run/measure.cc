@@ -56,8 +56,10 @@ class Runner {
     unlink(stats_.c_str());
     const double cpu_before = ChildCpuNs();
     absl::StatusOr<std::vector<ChildResult>> results = RunAll(commands);
-    for (int i = 0; i < workload_.copies; i++) ForgetContainer(runtime, options_.runtime, i);
-    if (!results.ok()) return results.status();
+    if (!results.ok()) {
+      for (int i = 0; i < workload_.copies; i++) ForgetContainer(runtime, options_.runtime, i);
+      return results.status();
+    }
     absl::StatusOr<Sample> sample = SampleOf(runtime, *results);
     if (!sample.ok()) return sample;
     const double start = workload_.timing == Timing::kGuest ? runtime.start_cpu_ns : 0;

@@ -2,8 +2,6 @@
 
 #include <unistd.h>
 
-#include <filesystem>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,8 +12,6 @@
 
 namespace ringfence::bench {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int kProbeSeconds = 30;
 
@@ -79,9 +75,9 @@ absl::Status Probe(Runtime& runtime, const RuntimeOptions& options) {
   if (!command.ok()) return command.status();
   const double cpu_before = ChildCpuNs();
   const absl::StatusOr<ChildResult> result = RunChild(*command, kProbeSeconds);
-  ForgetContainer(runtime, options, 0);
   runtime.start_cpu_ns = ChildCpuNs() - cpu_before;
   if (result.ok()) return absl::OkStatus();
+  ForgetContainer(runtime, options, 0);
   // The command line is long and the same for all.
   const std::string message(result.status().message());
   return absl::InternalError(absl::StrCat(
@@ -188,13 +184,12 @@ void ForgetContainer(const Runtime& runtime, const RuntimeOptions& options, int 
   if (runtime.kind != RuntimeKind::kOci) return;
   const std::string state = StateDirectory(options.inputs);
   const std::string id = ContainerId(index);
-  if (!fs::exists(fs::path(state) / id)) return;
   Command command = runtime.prefix;
   for (const std::string& word :
        {std::string("--root"), state, std::string("delete"), std::string("--force"), id}) {
     command.push_back(word);
   }
-  // A container that ended well is gone already; of one that failed this is all we can do.
+  // It may be gone already.
   static_cast<void>(RunChild(command, kProbeSeconds));
 }
 

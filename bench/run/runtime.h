@@ -52,7 +52,7 @@ struct RunSpec {
 };
 absl::StatusOr<Command> CommandOf(const Runtime& runtime, const RuntimeOptions& options,
                                   const RunSpec& spec);
-// After a run, also one that failed: what the runtime knows of its container.
+// After a run that did not end well: makes the runtime forget its container.
 void ForgetContainer(const Runtime& runtime, const RuntimeOptions& options, int index);
 
 }  // namespace ringfence::bench
