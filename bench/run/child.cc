@@ -18,7 +18,6 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 
 extern char** environ;
@@ -26,7 +25,6 @@ extern char** environ;
 namespace ringfence::bench {
 
 struct ChildSet::Child {
-  std::string shown;  // the command, for messages
   pid_t pid = -1;
   int end = -1;  // a pidfd, until the end has been seen
   int out = -1, err = -1;
@@ -58,9 +56,12 @@ std::string LastLine(const std::string& text) {
   return last;
 }
 
-std::string HowItEnded(int status) {
-  if (WIFSIGNALED(status)) return absl::StrCat("killed by ", strsignal(WTERMSIG(status)));
-  return absl::StrCat("exit status ", WEXITSTATUS(status));
+absl::Status HowItEnded(int status, const std::string& errors) {
+  const std::string why = LastLine(errors);
+  return absl::InternalError(
+      absl::StrCat(WIFSIGNALED(status) ? absl::StrCat("killed by ", strsignal(WTERMSIG(status)))
+                                       : absl::StrCat("exit status ", WEXITSTATUS(status)),
+                   why.empty() ? "" : ": ", why));
 }
 
 // Starts the command as the leader of a process group, its outputs in pipes.
@@ -161,7 +162,6 @@ absl::Status ChildSet::Start(const Command& command) {
     return absl::ErrnoToStatus(errno, "pipe2");
   }
   Child child;
-  child.shown = absl::StrJoin(command, " ");
   child.result.began = Clock::now();
   const absl::StatusOr<pid_t> pid = Spawn(command, out, err);
   close(out[1]);
@@ -233,8 +233,7 @@ absl::Status ChildSet::WaitForFirstBytes(int seconds) {
       if (child.result.first_byte_ns != 0) continue;
       all = false;
       if (child.end < 0) {
-        return absl::InternalError(absl::StrCat(child.shown, ": ", HowItEnded(child.status), ": ",
-                                                LastLine(child.errors)));
+        return HowItEnded(child.status, child.errors);
       }
     }
     if (all) return absl::OkStatus();
@@ -250,17 +249,14 @@ absl::StatusOr<std::vector<ChildResult>> ChildSet::WaitForEnd(int seconds) {
   for (Child& child : children_) {
     while (child.end >= 0) {
       if (Step(deadline)) continue;
-      const std::string shown = child.shown;
       Kill();
-      return absl::DeadlineExceededError(absl::StrCat(shown, ": not done after ", seconds, " s"));
+      return absl::DeadlineExceededError(absl::StrCat("not done after ", seconds, " s"));
     }
   }
   EndOrphans(/*at_once=*/false);
   for (Child& child : children_) {
     if (!WIFEXITED(child.status) || WEXITSTATUS(child.status) != 0) {
-      const std::string why = LastLine(child.errors);
-      return absl::InternalError(
-          absl::StrCat(child.shown, ": ", HowItEnded(child.status), why.empty() ? "" : ": ", why));
+      return HowItEnded(child.status, child.errors);
     }
     results.push_back(std::move(child.result));
   }

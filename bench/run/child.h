@@ -38,8 +38,8 @@ class ChildSet {
   // Until each has printed something. An error names the command that ended before, or did not in
   // time.
   absl::Status WaitForFirstBytes(int seconds);
-  // Until each has ended; results in the order of Start. An error names the command and says how it
-  // ended, with the last line of its standard error, or that it took longer than `seconds`.
+  // Until each has ended; results in the order of Start. An error says how one ended, with the last
+  // line of its standard error, or that it took longer than `seconds`.
   absl::StatusOr<std::vector<ChildResult>> WaitForEnd(int seconds);
   // Kills all of them with all that came of them.
   void Kill();

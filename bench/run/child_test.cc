@@ -18,7 +18,7 @@ TEST_CASE("output of a command that ends well, and when it came") {
   CHECK(result->wall_ns > result->first_byte_ns + 0.1e9);
 }
 
-TEST_CASE("failures name the command, how it ended, and what it complained of last") {
+TEST_CASE("failures say how it ended, and what it complained of last") {
   CHECK(ErrorOf({"/nonexistent"}).find("/nonexistent") != std::string::npos);
   CHECK(ErrorOf({"sh", "-c", "echo first >&2; echo why >&2; exit 3"}).find("exit status 3: why") !=
         std::string::npos);

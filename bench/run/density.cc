@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
@@ -13,6 +14,8 @@ namespace ringfence::bench {
 namespace {
 
 constexpr int kMany = 50;
+// Of one sandbox: what the kernel takes meanwhile for others is to fall out.
+constexpr int kRounds = 3;
 constexpr int kStartSeconds = 120;
 // Until caches of a start are given back and helpers have ended.
 constexpr int kSettleSeconds = 2;
@@ -59,12 +62,35 @@ absl::StatusOr<Usage> IdleUsage(const Options& options, const Runtime& runtime, 
   return Usage{*pss / copies, kernel / copies};
 }
 
-void Add(Results* results, const Runtime& runtime, const char* name, const char* operation,
-         double bytes) {
+void Add(Results* results, const Runtime& runtime, const std::string& name, const char* operation,
+         const std::vector<double>& bytes) {
   Series series{"density", name, runtime.name, operation, "bytes", {}};
-  series.samples.emplace_back();
-  series.samples.back().value = bytes;
+  for (const double value : bytes) {
+    series.samples.emplace_back();
+    series.samples.back().value = value;
+  }
   results->series.push_back(std::move(series));
+}
+
+void MeasureOne(const Options& options, const Runtime& runtime, int copies, Results* results) {
+  std::vector<double> pss, kernel;
+  const int rounds = copies == 1 ? std::min(kRounds, options.rounds) : 1;
+  for (int round = 0; round < rounds; round++) {
+    options.progress(absl::StrCat("density: ", copies, " of ", runtime.name));
+    const absl::StatusOr<Usage> usage = IdleUsage(options, runtime, copies);
+    if (!usage.ok()) {
+      results->notes.push_back(absl::StrCat(copies == 1 ? "idle_pss" : "idle_pss_50", " on ",
+                                            runtime.name, ": ", usage.status().message()));
+      return;
+    }
+    pss.push_back(usage->pss);
+    kernel.push_back(usage->kernel);
+  }
+  const std::string suffix = copies == 1 ? "" : absl::StrCat("_", copies);
+  Add(results, runtime, "idle_pss" + suffix,
+      copies == 1 ? "PSS of an idle sandbox" : "PSS of one of 50", pss);
+  Add(results, runtime, "idle_kernel" + suffix,
+      copies == 1 ? "kernel memory of an idle sandbox" : "kernel memory of one of 50", kernel);
 }
 
 }  // namespace
@@ -92,18 +118,7 @@ void MeasureDensity(const Options& options, const std::vector<Runtime>& runtimes
     for (const Runtime& runtime : runtimes) {
       if (runtime.kind == RuntimeKind::kBare || (options.stop != nullptr && *options.stop))
         continue;
-      options.progress(absl::StrCat("density: ", copies, " of ", runtime.name));
-      const absl::StatusOr<Usage> usage = IdleUsage(options, runtime, copies);
-      if (!usage.ok()) {
-        results->notes.push_back(absl::StrCat("density, ", copies, " of ", runtime.name, ": ",
-                                              usage.status().message()));
-        continue;
-      }
-      const bool one = copies == 1;
-      Add(results, runtime, one ? "idle_pss" : "idle_pss_50",
-          one ? "PSS of an idle sandbox" : "PSS of one of 50", usage->pss);
-      Add(results, runtime, one ? "idle_kernel" : "idle_kernel_50",
-          one ? "kernel memory of an idle sandbox" : "kernel memory of one of 50", usage->kernel);
+      MeasureOne(options, runtime, copies, results);
     }
   }
 }

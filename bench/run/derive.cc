@@ -8,8 +8,6 @@ double CounterOf(const Counters& counters, const std::string& name) {
 }
 
 double Exits(const Counters& counters) {
-  // Ringfence of before that counter tells causes only.
-  if (counters.count("kvm_returns") != 0) return CounterOf(counters, "kvm_returns");
   double exits = 0;
   for (const char* cause :
        {"exits_syscall", "exits_fault", "exits_exception", "exits_interrupt", "exits_other"}) {

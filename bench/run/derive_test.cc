@@ -16,12 +16,6 @@ TEST_CASE("faults and kicks are exits, too") {
   CHECK(Per1000Calls(kCounters)[0].second == Approx(100));
 }
 
-TEST_CASE("where Ringfence counts returns of KVM_RUN, these count") {
-  Counters counters = kCounters;
-  counters["kvm_returns"] = 150;
-  CHECK(ExitFreeShare(counters) == Approx(0.85));
-}
-
 TEST_CASE("more exits than calls are less than nothing; no calls are nothing") {
   CHECK(ExitFreeShare({{"syscalls", 2}, {"exits_fault", 3}}) == Approx(-0.5));
   CHECK(ExitFreeShare({}) == 0);

@@ -177,29 +177,39 @@ clean:
 )";
 }
 
-absl::StatusOr<Inputs> MakeInputs(const std::string& directory, const Sources& sources) {
+namespace {
+
+absl::Status Fill(const Inputs& inputs, const Sources& sources) {
   std::error_code error;
-  const fs::path top =
-      fs::absolute(directory).lexically_normal() / absl::StrCat("ringfence-bench-", getpid());
+  const fs::path top = inputs.directory;
   fs::create_directories(top / "state", error);
-  if (error) return absl::InternalError(absl::StrCat(directory, ": ", error.message()));
-  const Inputs inputs{
-      top,          top / "guest", top / "first", top / "source.c", top / "source.o",
-      top / "data", top / "tree"};
+  if (error) return absl::InternalError(absl::StrCat(top.string(), ": ", error.message()));
   for (const auto& [from, to] :
        {std::pair{sources.guest, inputs.guest}, {sources.first, inputs.first}}) {
     fs::copy_file(from, to, error);
     if (error) return absl::InternalError(absl::StrCat(from, ": ", error.message()));
   }
-  for (const absl::Status& step :
-       {WriteText(inputs.source, SourceText(2000)),
-        sources.data ? WriteData(inputs.data) : absl::OkStatus(),
-        MakeTree(inputs.tree, sources.tree), MakeHostRoot(top / "root")}) {
-    if (!step.ok()) return step;
-  }
+  absl::Status done = WriteText(inputs.source, SourceText(2000));
+  if (done.ok() && sources.data) done = WriteData(inputs.data);
+  if (done.ok()) done = MakeTree(inputs.tree, sources.tree);
+  if (done.ok()) done = MakeHostRoot(top / "root");
   // The work directory is bound into containers at its own path.
   fs::create_directories((top / "root") / top.relative_path(), error);
-  return inputs;
+  return done;
+}
+
+}  // namespace
+
+absl::StatusOr<Inputs> MakeInputs(const std::string& directory, const Sources& sources) {
+  const fs::path top =
+      fs::absolute(directory).lexically_normal() / absl::StrCat("ringfence-bench-", getpid());
+  const Inputs inputs{
+      top,          top / "guest", top / "first", top / "source.c", top / "source.o",
+      top / "data", top / "tree"};
+  const absl::Status filled = Fill(inputs, sources);
+  if (filled.ok()) return inputs;
+  RemoveInputs(inputs);
+  return filled;
 }
 
 void RemoveInputs(const Inputs& inputs) {

@@ -44,9 +44,10 @@ TEST_CASE("inputs are made in a directory of their own, the tree builds, all of 
   std::filesystem::remove_all(work);
 }
 
-TEST_CASE("a source that is not there is named") {
+TEST_CASE("a source that is not there is named, and nothing is left behind") {
   const auto inputs = MakeInputs("/tmp", {"/nonexistent/guest", "/bin/true", "", false});
   CHECK(inputs.status().message().find("/nonexistent/guest") != std::string_view::npos);
+  CHECK_FALSE(std::filesystem::exists(absl::StrCat("/tmp/ringfence-bench-", getpid())));
 }
 
 }  // namespace

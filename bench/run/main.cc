@@ -247,6 +247,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Measures what system calls, programs and idle sandboxes cost on this host"};
   app.require_subcommand(1);
   CLI::App* run = app.add_subcommand("run", "run the benchmarks");
+  run->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   run->add_option("--runtimes", flags.runtimes,
                   "comma-separated: " + ringfence::bench::KnownRuntimes() +
                       "; default: all that are installed");
@@ -264,7 +265,8 @@ int main(int argc, char** argv) {
   run->add_option("--first", flags.sources.first, "the program that writes a byte and ends");
   run->add_option("--bare", flags.options.runtime.bare, "exit_bench, for the bare loops");
   run->add_option("--tree", flags.sources.tree, "a tree of C files to be built; default: our own");
-  run->add_option("--inprocess", flags.inprocess, "a Google Benchmark program; may be repeated");
+  run->add_option("--inprocess", flags.inprocess, "a Google Benchmark program; may be repeated")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   run->add_option("--work", flags.work, "directory for files, where sandboxes see it");
   ringfence::bench::SetDefaults(&flags);
   CLI11_PARSE(app, argc, argv);

@@ -178,8 +178,8 @@ class Rounds {
   }
 
   void Note(size_t i, const absl::Status& status) {
-    if (status.ok() || Stopped()) return;
-    failed_.insert(i);
+    // One that failed in the first place is not run again, and told of once.
+    if (status.ok() || Stopped() || !failed_.insert(i).second) return;
     results_->notes.push_back(
         absl::StrCat(workload_.name, " on ", runtimes_[i]->name, ": ", status.message()));
   }

@@ -59,7 +59,7 @@ std::string Line(double x1, double y1, double x2, double y2, const char* css) {
 }
 
 constexpr double kBar = 13, kBarGap = 3, kGroupGap = 14;
-constexpr double kBarsLeft = 170, kBarsWidth = 700, kBarsRight = 90, kAxisHeight = 44;
+constexpr double kBarsLeft = 170, kBarsWidth = 700, kBarsRight = 90, kAxisHeight = 44, kTop = 20;
 
 constexpr double kPlotWidth = 318, kPlotHeight = 220;
 constexpr double kPlotLeft = 52, kPlotTop = 30, kPlotRight = 10, kPlotBottom = 26;
@@ -111,7 +111,7 @@ std::string Legend(const std::vector<std::string>& runtimes) {
 }
 
 std::string DrawBars(const BarPlot& plot) {
-  double smallest = plot.base, largest = plot.base, height = kAxisHeight;
+  double smallest = plot.base, largest = plot.base, height = kTop + kAxisHeight;
   for (const BarGroup& group : plot.groups) {
     height += static_cast<double>(group.bars.size()) * (kBar + kBarGap) + kGroupGap;
     for (const Bar& bar : group.bars) {
@@ -125,13 +125,15 @@ std::string DrawBars(const BarPlot& plot) {
   std::string svg = absl::StrFormat("<svg viewBox='0 0 %.0f %.0f' width='%.0f' role='img'>", width,
                                     height, width);
   const double bottom = height - kAxisHeight + 4;
+  // The scale is below the bars, and above them as well, where many do not fit on a screen.
   for (const double tick : axis.Ticks(9)) {
     const bool base = std::abs(tick / plot.base - 1) < 1e-6;
-    absl::StrAppend(&svg, Line(axis.At(tick), 0, axis.At(tick), bottom, base ? "base" : "grid"),
+    absl::StrAppend(&svg, Line(axis.At(tick), kTop, axis.At(tick), bottom, base ? "base" : "grid"),
+                    Text(axis.At(tick), kTop - 6, "middle", "tick", TickLabel(tick, plot.unit)),
                     Text(axis.At(tick), bottom + 15, "middle", "tick", TickLabel(tick, plot.unit)));
   }
   absl::StrAppend(&svg, Text(kBarsLeft + kBarsWidth / 2, bottom + 34, "middle", "tick", plot.axis));
-  double y = 6;
+  double y = kTop + 6;
   for (const BarGroup& group : plot.groups) {
     const double group_height = static_cast<double>(group.bars.size()) * (kBar + kBarGap);
     absl::StrAppend(&svg,

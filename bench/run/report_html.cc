@@ -74,11 +74,19 @@ std::vector<std::string> RuntimesOf(const std::vector<const Series*>& series) {
 std::vector<std::string> WorkloadsOf(const std::vector<const Series*>& series) {
   std::vector<std::string> names;
   for (const Series* s : series) {
-    if (names.empty() || names.back() != s->workload) {
-      if (std::count(names.begin(), names.end(), s->workload) == 0) names.push_back(s->workload);
-    }
+    if (std::count(names.begin(), names.end(), s->workload) == 0) names.push_back(s->workload);
   }
   return names;
+}
+
+// Those of a workload next to each other.
+std::vector<const Series*> ByWorkload(const std::vector<const Series*>& series) {
+  std::vector<const Series*> sorted;
+  for (const std::string& workload : WorkloadsOf(series)) {
+    std::copy_if(series.begin(), series.end(), std::back_inserter(sorted),
+                 [&](const Series* s) { return s->workload == workload; });
+  }
+  return sorted;
 }
 
 std::string RuntimeCell(const std::string& runtime) {
@@ -124,7 +132,7 @@ std::string FigureTable(const Results& results, const std::vector<const Series*>
       "class='l'>runtime</th><th>median</th><th>p10&ndash;p90 of rounds</th><th>p99 of "
       "calls</th><th>CPU time</th><th>to native</th></tr>";
   std::string last;
-  for (const Series* s : series) {
+  for (const Series* s : ByWorkload(series)) {
     const bool first = s->workload != last;
     last = s->workload;
     const auto quantiles = s->Quantiles();

@@ -2,12 +2,10 @@
 
 #include <unistd.h>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/strings/strip.h"
 #include "bench/run/oci.h"
 
 namespace ringfence::bench {
@@ -78,10 +76,7 @@ absl::Status Probe(Runtime& runtime, const RuntimeOptions& options) {
   runtime.start_cpu_ns = ChildCpuNs() - cpu_before;
   if (result.ok()) return absl::OkStatus();
   ForgetContainer(runtime, options, 0);
-  // The command line is long and the same for all.
-  const std::string message(result.status().message());
-  return absl::InternalError(absl::StrCat(
-      "does not start: ", absl::StripPrefix(message, absl::StrJoin(*command, " ") + ": ")));
+  return absl::InternalError(absl::StrCat("does not start: ", result.status().message()));
 }
 
 absl::StatusOr<Runtime> FindOci(const std::string& name, const RuntimeOptions& options) {

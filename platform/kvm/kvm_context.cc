@@ -214,6 +214,7 @@ std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpac
       return std::nullopt;
     case ExitKind::kRetry:
       vcpu_->Store(&state);
+      Count(shared_.stats->exits_other);
       return std::nullopt;
     case ExitKind::kCall:
       return OnCall(state);
@@ -284,6 +285,7 @@ std::optional<Exit> KvmContext::OnKick(KvmAddressSpace& space, ArchState& state)
   vcpu_->Store(&state);
   if (Rebuild(space, state) == CallProgress::kNotServed) return ReportCall(state);
   if (TakeInterrupt()) return platform::InterruptedExit{};
+  Count(shared_.stats->exits_other);
   return std::nullopt;
 }
 
@@ -301,7 +303,10 @@ std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& spa
     }
     // A program that came to the stub by a jump, with TF set.
     const std::optional<CallProgress> progress = Rebuild(space, state);
-    if (progress == CallProgress::kServed) return std::nullopt;
+    if (progress == CallProgress::kServed) {
+      Count(shared_.stats->exits_other);
+      return std::nullopt;
+    }
     if (progress == CallProgress::kNotServed) return ReportCall(state);
   }
   uint8_t code[kLongestInstruction];
@@ -321,6 +326,7 @@ std::optional<Exit> KvmContext::OnNotBacked(ArchState& state) {
   const auto now = std::chrono::steady_clock::now();
   if (!unbacked_since_.has_value()) unbacked_since_ = now;
   if (shared_.memory->InvalidatedSince(generation_) && now - *unbacked_since_ < kUnbackedPatience) {
+    Count(shared_.stats->exits_other);
     return std::nullopt;
   }
   unbacked_since_.reset();

@@ -7,12 +7,15 @@
 
 namespace ringfence::kvm {
 
+// Each return of KVM_RUN is counted in one of exits_*. (An interrupt that was there before KVM_RUN
+// was called is in exits_interrupt, too.)
 struct Stats {
   std::atomic<uint64_t> exits_syscall{0};
   std::atomic<uint64_t> exits_fault{0};
   std::atomic<uint64_t> exits_exception{0};
   std::atomic<uint64_t> exits_interrupt{0};
-  std::atomic<uint64_t> exits_other{0};
+  std::atomic<uint64_t> exits_other{
+      0};  // fatal, or nothing for the sentry: a late answer, a stray kick
   std::atomic<uint64_t> exitless_calls{0};
   std::atomic<uint64_t> exitless_punts{0};
   std::atomic<uint64_t> trapped_calls{0};
