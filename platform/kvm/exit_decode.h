@@ -39,7 +39,7 @@ struct ExitGeometry {
 enum class ExitKind {
   kNotEntered,          // KVM_RUN was not called (never returned by DecodeExit)
   kKicked,              // a signal, or immediate_exit
-  kRetry,               // enter again without looking at interrupts: an exception is on its way
+  kRetry,               // enter again as it is, interrupts wait: an exception is on its way
   kCall,                // the trampoline's OUT
   kException,           // `vector`; the frame is on the exception stack
   kGuestIo,             // IN or OUT by the program itself

@@ -142,8 +142,7 @@ Exit KvmContext::Switch(platform::AddressSpace& space, ArchState& state,
   auto& kvm_space = static_cast<KvmAddressSpace&>(space);
   thread_.store(CurrentThread(), std::memory_order_relaxed);
   for (;;) {
-    // An exception that KVM is about to deliver belongs to the registers that are in the vCPU.
-    if (!must_enter_ && TakeInterrupt()) return platform::InterruptedExit{};
+    if (TakeInterrupt()) return platform::InterruptedExit{};
     Result<void> pinned = PinAny();
     if (!pinned.ok()) {
       if (pinned.error() == Errno::kINTR) continue;
@@ -151,7 +150,7 @@ Exit KvmContext::Switch(platform::AddressSpace& space, ArchState& state,
     }
     // Here, not when the guest has been left: who serves a call keeps the vCPU meanwhile, so that
     // no more threads crowd the sentry's locks than there are vCPUs.
-    if (!must_enter_ && yield_.load(std::memory_order_relaxed)) {
+    if (yield_.load(std::memory_order_relaxed)) {
       YieldVcpu();
       continue;
     }
@@ -173,10 +172,17 @@ std::optional<Exit> KvmContext::Enter(KvmAddressSpace& space, ArchState& state,
                                std::string(ErrnoName(loaded.error()))};
   }
   vcpu_->Load(state);
-  return Dispatch(Run(options), space, state);
+  DecodedExit exit = Run(options, Flags::kLook);
+  // An exception that KVM is about to deliver belongs to the registers that are in the vCPU: it
+  // would forget one if they were loaded again. Delivered, it ends the next KVM_RUN for sure.
+  while (exit.kind == ExitKind::kRetry) {
+    Count(shared_.stats->exits_other);
+    exit = Run(options, Flags::kWait);
+  }
+  return Dispatch(exit, space, state);
 }
 
-DecodedExit KvmContext::Run(const SwitchOptions& options) {
+DecodedExit KvmContext::Run(const SwitchOptions& options, Flags flags) {
   CallPage* page = vcpu_->page();
   const bool exitless =
       options.exitless && service_ != nullptr && shared_.service_thread->enabled();
@@ -192,8 +198,8 @@ DecodedExit KvmContext::Run(const SwitchOptions& options) {
   const KickTarget target(run);
   __atomic_store_n(&run->immediate_exit, 0, __ATOMIC_RELAXED);
   in_guest_.store(true, std::memory_order_seq_cst);
-  const bool stop = !must_enter_ && (pending_.load(std::memory_order_seq_cst) ||
-                                     yield_.load(std::memory_order_seq_cst));
+  const bool stop = flags == Flags::kLook && (pending_.load(std::memory_order_seq_cst) ||
+                                              yield_.load(std::memory_order_seq_cst));
   generation_ = shared_.memory->InvalidationGeneration();
   // Nothing has run: the caller's state is still the truth.
   DecodedExit exit = stop ? DecodedExit{ExitKind::kNotEntered} : vcpu_->Run();
@@ -202,7 +208,6 @@ DecodedExit KvmContext::Run(const SwitchOptions& options) {
     vcpu_->gate().Close();
     punted_ = vcpu_->gate().TakePunted();
   }
-  must_enter_ = exit.kind == ExitKind::kRetry;
   return exit;
 }
 
@@ -211,10 +216,7 @@ std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpac
   if (exit.kind != ExitKind::kNotBacked) unbacked_since_.reset();
   switch (exit.kind) {
     case ExitKind::kNotEntered:
-      return std::nullopt;
-    case ExitKind::kRetry:
-      vcpu_->Store(&state);
-      Count(shared_.stats->exits_other);
+    case ExitKind::kRetry:  // Enter's
       return std::nullopt;
     case ExitKind::kCall:
       return OnCall(state);

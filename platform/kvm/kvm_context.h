@@ -79,7 +79,9 @@ class KvmContext final : public platform::Context, private VcpuClient {
   // Enters the guest once; nullopt = nothing to report, go on.
   std::optional<platform::Exit> Enter(KvmAddressSpace& space, platform::ArchState& state,
                                       const SwitchOptions& options);
-  DecodedExit Run(const SwitchOptions& options);
+  // kLook: not when an interrupt is pending or somebody wants the vCPU.
+  enum class Flags { kLook, kWait };
+  DecodedExit Run(const SwitchOptions& options, Flags flags);
   std::optional<platform::Exit> Dispatch(const DecodedExit& exit, KvmAddressSpace& space,
                                          platform::ArchState& state);
   // The caller's registers if the vCPU stopped inside its trampoline: nullopt in `progress` when
@@ -110,7 +112,6 @@ class KvmContext final : public platform::Context, private VcpuClient {
   bool posting_ = false;  // the latest entry let the guest post its calls
   bool punted_ = false;   // the latest posted call was looked at and refused
   ServiceThread::Burst burst_;
-  bool must_enter_ = false;  // an exception is on its way; flags wait
   uint64_t generation_ = 0;  // of GuestMemory's invalidations, before the latest entry
   // Since when KVM has not been able to page in what the guest wants.
   std::optional<std::chrono::steady_clock::time_point> unbacked_since_;
