@@ -11,7 +11,7 @@ help:
 	@echo 'make mutate    swaps each system call for ENOSYS: does a case notice?'
 	@echo 'make format    clang-format every source in place'
 	@echo 'make check     format, clang thread-safety, clang-tidy, layering, file sizes'
-	@echo 'make bench     ratios to native; leaves out/bench'
+	@echo 'make bench     measures it all beside native and other runtimes (10 minutes); leaves out/bench'
 	@echo 'make bench-gates  the pass lines of bench/gates: exitless service, idle sandboxes'
 	@echo 'make lab-x86   the smoke tests on hardware-KVM semantics, under QEMU TCG'
 	@echo 'make clean     remove what was built'

@@ -18,10 +18,14 @@ static long Raw1(long number, long argument) {
   return result;
 }
 
-// By number: nothing can be cached by libc. What a program is told about others the kernel has to be
-// asked for each time; its own number stays, and a kernel may have left it where the program is.
+// By number: nothing can be cached by libc. What a program is told about others the kernel has to
+// be asked for each time; its own number stays, and a kernel may have left it where the program is.
 static void Getpgid(long n) {
   for (long i = 0; i < n; i++) Raw1(SYS_getpgid, 0);
+}
+
+static void Getppid(long n) {
+  for (long i = 0; i < n; i++) Raw1(SYS_getppid, 0);
 }
 
 static void Getpid(long n) {
@@ -65,6 +69,7 @@ static void SchedYield(long n) {
 const struct Workload kCallWorkloads[] = {
     {.name = "getpgid", .loop = Getpgid},
     {.name = "getpid", .loop = Getpid},
+    {.name = "getppid", .loop = Getppid},
     {.name = "cpu", .loop = Cpu},
     {.name = "clock_gettime", .loop = ClockGettime},
     {.name = "gettimeofday", .loop = Gettimeofday},

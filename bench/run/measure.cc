@@ -170,10 +170,13 @@ class Rounds {
 
   bool Stopped() const { return options_.stop != nullptr && *options_.stop; }
   bool Empty() const { return failed_.size() == runtimes_.size(); }
+  int Count() const {
+    return workload_.slow ? std::min(options_.slow_rounds, options_.rounds) : options_.rounds;
+  }
 
  private:
   int RoundsOf(const Runtime& runtime) const {
-    if (!runtime.peer()) return options_.rounds;
+    if (!runtime.peer()) return Count();
     return workload_.slow ? 1 : std::min(options_.peer_rounds, options_.rounds);
   }
 
@@ -201,9 +204,9 @@ void MeasureWorkload(const Options& options, const Workload& workload,
   // The guest program warms up itself.
   if (workload.timing != Timing::kGuest && !workload.evict) rounds.WarmUp();
   int dropped = 0;
-  for (int kept = 0; kept < options.rounds && !rounds.Stopped() && !rounds.Empty();) {
+  for (int kept = 0; kept < rounds.Count() && !rounds.Stopped() && !rounds.Empty();) {
     options.progress(
-        absl::StrCat(workload.name, ": round ", kept + 1, " of ", options.rounds,
+        absl::StrCat(workload.name, ": round ", kept + 1, " of ", rounds.Count(),
                      dropped > 0 ? absl::StrCat(" (", dropped, " noisy, repeated)") : ""));
     if (rounds.Run(kept, dropped >= options.max_dropped)) {
       kept++;

@@ -62,6 +62,7 @@ struct Results {
 struct Options {
   int rounds = 5;
   int peer_rounds = 3;      // of runtimes that are only compared with, at most `rounds`
+  int slow_rounds = 3;      // of slow workloads, at most `rounds`; runtimes to compare with: one
   double max_steal = 0.01;  // a round in which more CPU time was stolen is repeated ...
   int max_dropped = 4;      // ... at most so often per workload, then kept and counted as noisy
   int seconds_per_run = 120;

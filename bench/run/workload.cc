@@ -72,6 +72,7 @@ std::vector<Workload> MicroWorkloads() {
   std::vector<Workload> workloads = {
       Micro("getpgid", "call"),
       Micro("getpid", "call"),
+      Micro("getppid", "call"),
       Micro("cpu", "step"),
       Micro("clock_gettime", "call"),
       Micro("gettimeofday", "call"),

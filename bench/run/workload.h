@@ -27,7 +27,7 @@ struct Workload {
   bool host_root = false;
   int copies = 1;      // so many commands at once; the time of the last counts
   bool evict = false;  // what is started is dropped from the page cache before
-  bool slow = false;   // runtimes that are only compared with run it once
+  bool slow = false;   // fewer rounds, and one of runtimes that are only compared with
   std::vector<std::string> ringfence_flags;  // of `ringfence do`
   // Empty: whichever runtimes the suite is run with. Else these in addition ("bare:exit").
   std::vector<std::string> bare;
