@@ -11,7 +11,8 @@ namespace {
 
 std::string ThreeDigits(double value) {
   const double size = std::abs(value);
-  return absl::StrFormat("%.*f", size < 9.995 ? 2 : size < 99.95 ? 1 : 0, value);
+  const int decimals = size < 0.0995 ? 4 : size < 9.995 ? 2 : size < 99.95 ? 1 : 0;
+  return absl::StrFormat("%.*f", decimals, value);
 }
 
 std::string Scaled(double value, const std::array<const char*, 4>& units) {

@@ -16,6 +16,7 @@ TEST_CASE("three digits and the unit that makes them readable") {
   CHECK(FormatBytes(-2000) == "-2.00 kB");
   CHECK(FormatRatio(1.236) == "1.24x");
   CHECK(FormatRatio(9.999) == "10.0x");
+  CHECK(FormatRatio(0.00312) == "0.0031x");
   CHECK(FormatValue(4096, "bytes") == "4.10 kB");
 }
 

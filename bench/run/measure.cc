@@ -62,6 +62,8 @@ class Runner {
     }
     absl::StatusOr<Sample> sample = SampleOf(runtime, *results);
     if (!sample.ok()) return sample;
+    // A bare loop does not say how many operations it did.
+    if (runtime.kind == RuntimeKind::kBare) return sample;
     const double start = workload_.timing == Timing::kGuest ? runtime.start_cpu_ns : 0;
     sample->cpu_ns = std::max(0.0, ChildCpuNs() - cpu_before - start) / sample->operations;
     if (runtime.kind == RuntimeKind::kRingfence) sample->counters = ReadCounters(stats_);

@@ -23,7 +23,8 @@ p{margin:6px 0}.host{color:#57606a}
 table{border-collapse:collapse;margin:10px 0;font-size:13px;width:100%}
 th{color:#57606a;font-weight:600}td,th{padding:4px 8px;text-align:right;white-space:nowrap;
 border-bottom:1px solid #e4e8ec;font-variant-numeric:tabular-nums}
-td.l,th.l{text-align:left}td.w{white-space:normal}
+.dense td,.dense th{padding:3px 5px;font-size:12px}.dense th{white-space:normal;
+vertical-align:bottom}td.l,th.l{text-align:left}td.w{white-space:normal}
 tr.first td{border-top:1px solid #afb8c1}
 .chip{display:inline-block;min-width:84px;text-align:center;border-radius:9px;padding:0 8px;
 font-size:12px;font-weight:600}
@@ -215,21 +216,27 @@ std::string CounterTable(const Results& results) {
     if (rows.empty()) continue;
     if (html.empty()) {
       html =
-          "<h2>Exits</h2><p>Per 1000 system calls that reached the sentry; these carry over to "
+          "<h2>Exits</h2><p>Counts per 1000 system calls that reached the sentry carry over to "
           "other "
-          "hosts. Exit-free: 1 &minus; returns of KVM_RUN / calls. The last columns: time in exits "
-          "per operation where one costs 2 us (metal) and 40 us (nested).</p><div "
-          "class='scroll'><table><tr><th class='l'>workload</th><th "
-          "class='l'>runtime</th><th>calls</th>";
+          "hosts. Exit-free: 1 &minus; returns of KVM_RUN / calls; exitless: answered by a service "
+          "thread. Metal and nested: time in exits per operation where one costs 2 us and 40 us."
+          "</p><div class='scroll'><table class='dense'><tr><th class='l'>workload</th><th "
+          "class='l'>runtime</th><th>calls</th><th>exit-free</th><th>exitless</th><th>metal</th>"
+          "<th>nested</th>";
       for (const auto& [name, value] : rows) absl::StrAppend(&html, "<th>", name, "</th>");
-      html += "<th>exitless</th><th>exit-free</th><th>metal</th><th>nested</th></tr>";
+      html += "</tr>";
     }
-    absl::StrAppendFormat(&html, "<tr><td class='l'>%s</td>%s<td>%.0f</td>", Escape(s.workload),
-                          RuntimeCell(s.runtime), CounterOf(counters, "syscalls"));
-    for (const auto& [name, value] : rows) absl::StrAppendFormat(&html, "<td>%.1f</td>", value);
-    absl::StrAppendFormat(&html, "<td>%.1f%%</td><td>%.1f%%</td><td>%s</td><td>%s</td></tr>",
-                          100 * ExitlessShare(counters), 100 * ExitFreeShare(counters),
-                          FormatNs(ExitTime(s, 2e3)), FormatNs(ExitTime(s, 40e3)));
+    absl::StrAppendFormat(
+        &html,
+        "<tr><td "
+        "class='l'>%s</td>%s<td>%.0f</td><td>%.1f%%</td><td>%.1f%%</td><td>%s</td><td>%s</td>",
+        Escape(s.workload), RuntimeCell(s.runtime), CounterOf(counters, "syscalls"),
+        100 * ExitFreeShare(counters), 100 * ExitlessShare(counters), FormatNs(ExitTime(s, 2e3)),
+        FormatNs(ExitTime(s, 40e3)));
+    for (const auto& [name, value] : rows) {
+      absl::StrAppendFormat(&html, "<td>%.*f</td>", value < 100 ? 1 : 0, value);
+    }
+    html += "</tr>";
   }
   return html.empty() ? "" : html + "</table></div>";
 }
