@@ -142,7 +142,7 @@ void ServiceThread::Poll() {
     // Without a preemption it gave up the CPU itself, waiting for a lock or for a disk.
     if (preemptions_now != preemptions) window.lost = now - window.start - (used_now - used);
     window.not_served = not_served_now - not_served;
-    Count(stats_->spin_ns, static_cast<uint64_t>(now - window.start));
+    Count(stats_->spin_ns, static_cast<uint64_t>(used_now - used));
     {
       absl::MutexLock lock(&mu_);
       if (!policy_.KeepPolling(window) || idle) {
