@@ -38,6 +38,7 @@ struct Series {
   std::vector<double> Values() const;
   double MedianValue() const;
   double MedianCpu() const;
+  double MedianMean() const;  // 0 = the values are means, or of single operations
   // Of single operations: the median over rounds for each share.
   std::map<double, double> Quantiles() const;
   // Of the rounds' counters, each one's median.

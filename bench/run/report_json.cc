@@ -19,6 +19,7 @@ json SeriesJson(const Results& results, const Series& s) {
               {"median", s.MedianValue()},
               {"ratio_to_native", results.Ratio(s.workload, s.runtime, "native")}};
   if (s.MedianCpu() > 0) one["cpu_ns"] = s.MedianCpu();
+  if (s.MedianMean() > 0) one["mean"] = s.MedianMean();
   for (const auto& [share, ns] : s.Quantiles()) {
     one["quantiles"][absl::StrFormat("%g", share)] = ns;
   }

@@ -43,6 +43,10 @@ double Series::MedianCpu() const {
   return MedianOf(samples, [](const Sample& s) { return s.cpu_ns; });
 }
 
+double Series::MedianMean() const {
+  return MedianOf(samples, [](const Sample& s) { return s.mean; });
+}
+
 std::map<double, double> Series::Quantiles() const {
   return MedianByKey<std::map<double, double>>(samples,
                                                [](const Sample& s) { return s.quantiles; });
