@@ -72,10 +72,14 @@ class KvmAddressSpace final : public platform::AddressSpace {
   void SetKernelTable(Frame table) override { inner_->SetKernelTable(table); }
   Result<uint32_t> AddCallSite(const CallSite& site) override;
   Result<void> CopyCallSitesTo(AddressSpace& child) override;
+  std::atomic<uint32_t>* WaitersAt(VirtAddr address) override;
+
+  ~KvmAddressSpace() override { shared_->memory->Unref({waiters_, 1}); }
 
  private:
-  KvmAddressSpace(const SpaceShared* shared, std::unique_ptr<platform::AddressSpace> inner)
-      : shared_(shared), inner_(std::move(inner)) {}
+  KvmAddressSpace(const SpaceShared* shared, std::unique_ptr<platform::AddressSpace> inner,
+                  Frame waiters)
+      : shared_(shared), waiters_(waiters), inner_(std::move(inner)) {}
 
   // Maps code, data and answers for a vCPU in `root`.
   Result<CallPage*> MapTrampoline(unsigned root, Frame answers) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -85,6 +89,7 @@ class KvmAddressSpace final : public platform::AddressSpace {
   CallStubs& Stubs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const SpaceShared* const shared_;
+  const Frame waiters_;  // the counts of WaitersAt, which ring 3 can read
   absl::Mutex mu_;
   // The pointer is constant; edits through it happen under mu_.
   const std::unique_ptr<platform::AddressSpace> inner_;

@@ -24,6 +24,7 @@
 #ifndef RINGFENCE_PLATFORM_MEM_ADDRESS_SPACE_H_
 #define RINGFENCE_PLATFORM_MEM_ADDRESS_SPACE_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -153,6 +154,16 @@ class AddressSpace {
     (void)site;
     return Errno::kNOSYS;
   }
+  // For futex(2): some platforms answer FUTEX_WAKE_PRIVATE in the guest where nobody waits. They
+  // must know at each moment for which addresses somebody may: WaitersAt(address) counts who waits
+  // there, and is raised before the word is looked at for the last time, so that a waker who has
+  // changed the word meets either. One count serves all addresses with the same offset in their
+  // page. Null: nobody wants to know. Lives as long as the space; any thread.
+  virtual std::atomic<uint32_t>* WaitersAt(VirtAddr address) {
+    (void)address;
+    return nullptr;
+  }
+
   // fork: gives `child`, which runs nowhere yet, all call sites of this space. ENOMEM.
   virtual Result<void> CopyCallSitesTo(AddressSpace& child) {
     (void)child;

@@ -65,6 +65,17 @@ FutexManager::Bucket& FutexManager::BucketFor(const FutexKey& key) {
   return buckets_[Mix(key.space * 31 + key.offset) % kBuckets];
 }
 
+// Only private keys: a shared one is woken from other spaces, too, and those calls always come here.
+std::atomic<uint32_t>* FutexManager::CountOf(MemoryManager& mm, VirtAddr addr, bool is_private) {
+  return is_private ? mm.space().WaitersAt(addr) : nullptr;
+}
+
+void FutexManager::CountAt(Waiter* waiter, std::atomic<uint32_t>* place) {
+  if (place != nullptr) place->fetch_add(1, std::memory_order_seq_cst);
+  if (waiter->counted != nullptr) waiter->counted->fetch_sub(1, std::memory_order_seq_cst);
+  waiter->counted = place;
+}
+
 // --- waiting ---
 
 // Registers the waiter unless the word has changed already (EAGAIN).
@@ -74,7 +85,12 @@ Result<void> FutexManager::Enqueue(Waiter* waiter, MemoryManager& mm, const Wait
   if (TRY(mm.AtomicLoad32(args.addr)) != args.expected) return Errno::kAGAIN;
   Bucket& bucket = BucketFor(waiter->key);
   absl::MutexLock lock(&bucket.mutex);
-  if (TRY(mm.AtomicLoad32(args.addr)) != args.expected) return Errno::kAGAIN;
+  CountAt(waiter, CountOf(mm, args.addr, args.is_private));
+  const Result<uint32_t> word = mm.AtomicLoad32(args.addr);
+  if (!word.ok() || *word != args.expected) {
+    CountAt(waiter, nullptr);
+    return word.ok() ? Errno::kAGAIN : word.error();
+  }
   waiter->position = bucket.waiters.insert(bucket.waiters.end(), waiter);
   waiter->bucket.store(&bucket);
   return Ok();
@@ -86,6 +102,7 @@ bool FutexManager::Dequeue(Waiter* waiter) {
     absl::MutexLock lock(&bucket->mutex);
     if (waiter->bucket.load() != bucket) continue;
     bucket->waiters.erase(waiter->position);
+    CountAt(waiter, nullptr);
     waiter->bucket.store(nullptr);
     return false;
   }
@@ -159,6 +176,7 @@ Result<uint32_t> FutexManager::WaitAny(Task& task, absl::Span<const WaitArgs> wo
 // The waiter may be gone as soon as it sees that it is in no bucket.
 void FutexManager::ReleaseLocked(Bucket& bucket, Waiter* waiter) {
   bucket.waiters.erase(waiter->position);
+  CountAt(waiter, nullptr);
   Task* task = waiter->task;
   const std::shared_ptr<Task> keep = task->shared_from_this();
   waiter->bucket.store(nullptr);
@@ -208,7 +226,8 @@ class ABSL_SCOPED_LOCKABLE FutexManager::TwoBuckets {
 };
 
 Result<uint32_t> FutexManager::MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
-                                          const FutexKey& to_key, uint32_t count) {
+                                          const FutexKey& to_key,
+                                          std::atomic<uint32_t>* to_count, uint32_t count) {
   uint32_t moved = 0;
   for (auto it = from.waiters.begin(); it != from.waiters.end() && moved < count;) {
     Waiter* waiter = *it;
@@ -216,6 +235,7 @@ Result<uint32_t> FutexManager::MoveLocked(Bucket& from, const FutexKey& from_key
     if (!(waiter->key == from_key)) continue;
     if (waiter->lock != nullptr) return Errno::kINVAL;
     waiter->key = to_key;
+    CountAt(waiter, to_count);
     ++moved;
     if (&from == &to) continue;
     to.waiters.splice(to.waiters.end(), from.waiters, here);
@@ -238,7 +258,7 @@ Result<uint32_t> FutexManager::Requeue(MemoryManager& mm, const RequeueArgs& arg
   }
   const uint32_t woken = TRY(WakeLocked(from, from_key, args.wake_count, kMatchAny));
   if (from_key == to_key) return woken;
-  return woken + TRY(MoveLocked(from, from_key, to, to_key, args.requeue_count));
+  return woken + TRY(MoveLocked(from, from_key, to, to_key, CountOf(mm, args.to, args.is_private), args.requeue_count));
 }
 
 // Gives the lock to the first waiter if it is free, else queues it, and the others behind it.

@@ -3,7 +3,8 @@
 // Model: a fixed table of buckets, each with its lock and a list of waiters; a key (private: mm and
 // address, shared: object and offset) hashes to a bucket. A waiter is registered under the bucket
 // lock after the word has been read again under that lock, so a waker that changes the word first
-// and then calls Wake cannot miss it.
+// and then calls Wake cannot miss it. Before that it is counted in AddressSpace::WaitersAt: guests that
+// find nobody counted wake nobody, and do not ask.
 // Locks with an owner (FUTEX_LOCK_PI): pi_futex.h. Who waits by FUTEX_WAIT_REQUEUE_PI is only
 // moved, by FUTEX_CMP_REQUEUE_PI, to the lock it named: other wake-ups find it and answer EINVAL.
 #ifndef RINGFENCE_SENTRY_KERNEL_FUTEX_H_
@@ -88,6 +89,8 @@ class FutexManager {
     Task* task = nullptr;
     PiFutexes::Waiter* lock = nullptr;     // of FUTEX_WAIT_REQUEUE_PI
     std::atomic<Bucket*> bucket{nullptr};  // null once woken; written under the bucket's lock
+    // Where it is counted; null where it is not. Under the bucket's lock once it is in one.
+    std::atomic<uint32_t>* counted = nullptr;
     std::list<Waiter*>::iterator position;
   };
   struct Bucket {
@@ -102,6 +105,9 @@ class FutexManager {
   bool Dequeue(Waiter* waiter);  // true when it had been woken already
   static void ReleaseLocked(Bucket& bucket, Waiter* waiter)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
+  // Counts the waiter at `place`, where it will be found, and no longer where it was.
+  static void CountAt(Waiter* waiter, std::atomic<uint32_t>* place);
+  static std::atomic<uint32_t>* CountOf(MemoryManager& mm, VirtAddr addr, bool is_private);
   // EINVAL: one waits for a lock.
   static Result<uint32_t> WakeLocked(Bucket& bucket, const FutexKey& key, uint32_t count,
                                      uint32_t bitset) ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
@@ -110,7 +116,8 @@ class FutexManager {
                                      const RequeueArgs& args)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
   static Result<uint32_t> MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
-                                     const FutexKey& to_key, uint32_t count)
+                                     const FutexKey& to_key, std::atomic<uint32_t>* to_count,
+                                     uint32_t count)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(from.mutex, to.mutex);
   static Result<uint32_t> Modify(MemoryManager& mm, VirtAddr addr, uint32_t operation);
   void ReleaseRobust(MemoryManager& mm, VirtAddr word, int32_t tid, bool pending);
