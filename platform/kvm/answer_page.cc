@@ -13,7 +13,14 @@ void Answers::ShowAll(bool on) {
 
 void Answers::Set(uint64_t number, std::optional<uint32_t> value) {
   if (number >= ANSWER_LAST) return;
-  const uint64_t entry = value.has_value() ? AnswerPage::kKnown | *value : 0;
+  SetEntry(number, value.has_value() ? AnswerPage::kKnown | *value : 0);
+}
+
+void Answers::SetLooks(uint32_t looks) {
+  SetEntry(ANSWER_FUTEX, looks == 0 ? 0 : AnswerPage::kLook | looks);
+}
+
+void Answers::SetEntry(uint64_t number, uint64_t entry) {
   absl::MutexLock lock(&mu_);
   const auto end = answers_.begin() + count_;
   const auto known =

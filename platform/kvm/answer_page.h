@@ -25,7 +25,9 @@ namespace ringfence::kvm {
 
 struct AnswerPage {
   static constexpr uint64_t kKnown = uint64_t{1} << ANSWER_KNOWN_BIT;
-  // By number: 0 = ask the sentry, else kKnown with the answer below. The last stands for all
+  static constexpr uint64_t kLook = uint64_t{1} << ANSWER_LOOK_BIT;
+  // By number: 0 = ask the sentry, kKnown with the answer below, or kLook with the number of looks
+  // that a FUTEX_WAIT may take below. The last stands for all
   // numbers that are greater, and is 0.
   std::atomic<uint64_t> entries[ANSWER_LAST + 1];
 };
@@ -39,6 +41,9 @@ class Answers {
   void Set(uint64_t number, std::optional<uint32_t> value);
   void Enable(bool on);
 
+  // How often a FUTEX_WAIT looks before it asks; 0: futex(2) always asks.
+  void SetLooks(uint32_t looks);
+
   // The context has got a vCPU, whose page shows nothing; it is about to lose it.
   void Attach(AnswerPage* page);
   void Detach();
@@ -48,6 +53,7 @@ class Answers {
     uint64_t number;
     uint64_t entry;
   };
+  void SetEntry(uint64_t number, uint64_t entry);
   void ShowAll(bool on) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   absl::Mutex mu_;

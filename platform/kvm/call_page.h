@@ -47,8 +47,10 @@ struct CallPage {
   std::atomic<uint64_t> after;       // address behind the latest SYSCALL that trapped
   std::atomic<uint64_t> number;      // rax of the latest call
   std::atomic<uint32_t> by_syscall;  // how it came; 1: by the instruction, 0: by a call site
+  std::atomic<uint32_t> in_vain;     // 1: a FUTEX_WAIT has looked for as long as it may
+  std::atomic<uint32_t> seen;        // FUTEX_WAITs that saw the word change while they looked
   uint32_t unused1;
-  uint64_t unused2[4];
+  uint64_t unused2[3];
   uint64_t scratch_stack[8];
   // The service thread's own: not 0 while it is at work on the call. A hint for a stub whose limit
   // is used up, since an exit would only wait for the answer.
@@ -66,6 +68,8 @@ static_assert(offsetof(CallPage, saved_rsp) == CALL_PAGE_RSP);
 static_assert(offsetof(CallPage, after) == CALL_PAGE_AFTER);
 static_assert(offsetof(CallPage, number) == CALL_PAGE_NUMBER);
 static_assert(offsetof(CallPage, by_syscall) == CALL_PAGE_BY_SYSCALL);
+static_assert(offsetof(CallPage, in_vain) == CALL_PAGE_IN_VAIN);
+static_assert(offsetof(CallPage, seen) == CALL_PAGE_SEEN);
 static_assert(offsetof(CallPage, scratch_stack) + 64 == CALL_PAGE_STACK_TOP);
 static_assert(offsetof(CallPage, serving) == CALL_PAGE_SERVING);
 static_assert(std::atomic<uint64_t>::is_always_lock_free);

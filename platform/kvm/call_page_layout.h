@@ -13,6 +13,8 @@
 #define CALL_PAGE_AFTER 136
 #define CALL_PAGE_NUMBER 144
 #define CALL_PAGE_BY_SYSCALL 152
+#define CALL_PAGE_IN_VAIN 156
+#define CALL_PAGE_SEEN 160
 #define CALL_PAGE_STACK_TOP 256
 #define CALL_PAGE_SERVING 256
 
@@ -23,8 +25,17 @@
 #define ANSWER_PAGE 0xffffc90000002000
 #define ANSWER_LAST 511
 #define ANSWER_KNOWN_BIT 32
+// Not an answer: the stub may look into it itself. Of futex(2) only, with the number of looks
+// below.
+#define ANSWER_LOOK_BIT 33
+#define ANSWER_FUTEX 202
 // One of so many calls that trapped goes to the sentry although its answer is known; a power of 2.
 #define SAMPLE_TRAPPED 8
+
+// The space's counts of futex waiters (AddressSpace::WaitersAt) follow the page of answers. The
+// count for an address is at the same offset in the page as the address in its own.
+#define WAITERS_PAGE 0xffffc90000003000
+#define WAITERS_OFFSET_MASK 0xffc
 
 // Port of the stub's OUT; the only one that ring 3 may touch, and only in the deprivileged flavour.
 #define CALL_PORT 0x80

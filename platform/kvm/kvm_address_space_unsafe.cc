@@ -9,7 +9,9 @@ namespace ringfence::kvm {
 Result<std::unique_ptr<KvmAddressSpace>> KvmAddressSpace::Create(const SpaceShared* shared) {
   auto inner = TRY(platform::AddressSpace::Create(shared->memory));
   inner->SetKernelTable(shared->kernel_table);
-  return std::unique_ptr<KvmAddressSpace>(new KvmAddressSpace(shared, std::move(inner)));
+  const FrameRun waiters = TRY(shared->memory->Allocate(1));
+  return std::unique_ptr<KvmAddressSpace>(
+      new KvmAddressSpace(shared, std::move(inner), waiters.first));
 }
 
 Result<void> KvmAddressSpace::MapShared(VirtAddr va, Frame frame, Prot prot, unsigned root) {
@@ -30,6 +32,7 @@ Result<CallPage*> KvmAddressSpace::MapTrampoline(unsigned root, Frame answers) {
     return mapped.error();
   }
   TRY(MapShared(kTrampolineAnswers, answers, Prot::R(), root));
+  TRY(MapShared(kTrampolineWaiters, waiters_, Prot::R(), root));
   TRY(MapShared(kTrampolineCode, shared_->trampoline_code, Prot::RX(), root));
   // SAFETY: a zeroed anonymous frame, page aligned, that lives as long as this space; all fields
   // are integers or lock-free atomics for which zero is a value.
@@ -48,6 +51,13 @@ Result<KvmAddressSpace::VcpuView> KvmAddressSpace::ViewFor(unsigned index, Frame
   if (views_.size() <= index) views_.resize(index + 1);
   views_[index] = {inner_->RootPhys(root), page};
   return views_[index];
+}
+
+std::atomic<uint32_t>* KvmAddressSpace::WaitersAt(VirtAddr address) {
+  // SAFETY: a zeroed anonymous frame that lives as long as this space and that guests can only
+  // read; the masked offset is that of an aligned word in it.
+  return reinterpret_cast<std::atomic<uint32_t>*>(shared_->memory->HostAddress(waiters_) +
+                                                  (address.value() & WAITERS_OFFSET_MASK));
 }
 
 CallStubs& KvmAddressSpace::Stubs() {

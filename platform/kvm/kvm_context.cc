@@ -24,7 +24,16 @@ constexpr uint64_t kSyscallBytes = 2;
 
 }  // namespace
 
-KvmContext::KvmContext(const Shared& shared) : shared_(shared), fpu_(platform::InitialFpuState()) {}
+// The stub that looks at futexes runs in ring 3.
+KvmContext::KvmContext(const Shared& shared)
+    : shared_(shared),
+      wait_looks_(shared.flavour == Flavour::kDeprivileged && shared.service_thread->enabled()
+                      ? shared.service_thread->spin_limit()
+                      : 0,
+                  shared.exit_ns),
+      fpu_(platform::InitialFpuState()) {
+  answers_.SetLooks(wait_looks_.looks());
+}
 
 KvmContext::~KvmContext() {
   if (Pin()) {
@@ -141,6 +150,7 @@ Exit KvmContext::Switch(platform::AddressSpace& space, ArchState& state,
                         const SwitchOptions& options) {
   auto& kvm_space = static_cast<KvmAddressSpace&>(space);
   thread_.store(CurrentThread(), std::memory_order_relaxed);
+  AdjustLooks();
   for (;;) {
     if (TakeInterrupt()) return platform::InterruptedExit{};
     Result<void> pinned = PinAny();
@@ -229,7 +239,7 @@ std::optional<Exit> KvmContext::Dispatch(const DecodedExit& exit, KvmAddressSpac
       Count(shared_.stats->exits_exception);
       return platform::ExceptionExit{kVectorGeneralProtection, 0};
     case ExitKind::kNotBacked:
-      return OnNotBacked(state);
+      return OnNotBacked(space, state);
     case ExitKind::kInvalidInstruction:
       vcpu_->Store(&state);
       Count(shared_.stats->exits_exception);
@@ -266,7 +276,28 @@ Exit KvmContext::ReportCall(ArchState& state) {
   Count(shared_.stats->exits_syscall);
   const bool trapped = vcpu_->page()->by_syscall.load(std::memory_order_relaxed) != 0;
   if (trapped) Count(shared_.stats->trapped_calls);
+  // A service thread may have answered the call that the flag is of.
+  if (vcpu_->page()->in_vain.exchange(0, std::memory_order_relaxed) != 0 &&
+      state.orig_rax == ANSWER_FUTEX) {
+    waiting_since_ = std::chrono::steady_clock::now();
+    waits_seen_ = vcpu_->page()->seen.load(std::memory_order_relaxed);
+  }
   return platform::SyscallExit{.trapped = trapped};
+}
+
+void KvmContext::AdjustLooks() {
+  if (!waiting_since_.has_value()) return;
+  const uint32_t before = wait_looks_.looks();
+  const std::chrono::nanoseconds waited = std::chrono::steady_clock::now() - *waiting_since_;
+  wait_looks_.OnWaited(waited.count(), waits_seen_);
+  waiting_since_.reset();
+  if (wait_looks_.looks() != before) answers_.SetLooks(wait_looks_.looks());
+}
+
+bool KvmContext::IsAtFutex(uint64_t rip) const {
+  const TrampolineRegions& regions = TrampolineTable(shared_.flavour);
+  const uint64_t offset = vcpu_->TrampolineOffset(rip);
+  return vcpu_->MayRunTrampoline() && offset >= regions.futex && offset < regions.futex_end;
 }
 
 std::optional<CallProgress> KvmContext::Rebuild(KvmAddressSpace& space, ArchState& state) {
@@ -311,6 +342,9 @@ std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& spa
     }
     if (progress == CallProgress::kNotServed) return ReportCall(state);
   }
+  if (IsAtFutex(state.rip) && Rebuild(space, state) == CallProgress::kNotServed) {
+    return ReportCall(state);
+  }
   uint8_t code[kLongestInstruction];
   size_t code_bytes = 0;
   if (ExceptionNeedsCode(vector)) {
@@ -322,8 +356,11 @@ std::optional<Exit> KvmContext::OnException(uint8_t vector, KvmAddressSpace& spa
   return exit;
 }
 
-std::optional<Exit> KvmContext::OnNotBacked(ArchState& state) {
+std::optional<Exit> KvmContext::OnNotBacked(KvmAddressSpace& space, ArchState& state) {
   vcpu_->Store(&state);
+  if (IsAtFutex(state.rip) && Rebuild(space, state) == CallProgress::kNotServed) {
+    return ReportCall(state);
+  }
   // The page may just have been on its way out of KVM's tables and back.
   const auto now = std::chrono::steady_clock::now();
   if (!unbacked_since_.has_value()) unbacked_since_ = now;

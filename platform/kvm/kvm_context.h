@@ -25,6 +25,7 @@
 #include "platform/kvm/stats.h"
 #include "platform/kvm/vcpu.h"
 #include "platform/kvm/vcpu_pool.h"
+#include "platform/kvm/wait_looks.h"
 
 namespace ringfence::kvm {
 
@@ -37,6 +38,7 @@ class KvmContext final : public platform::Context, private VcpuClient {
     Stats* stats;
     ServiceThread* service_thread;
     Flavour flavour;
+    int64_t exit_ns;  // of an exit and the way back
   };
   explicit KvmContext(const Shared& shared);
   ~KvmContext() override;
@@ -92,11 +94,16 @@ class KvmContext final : public platform::Context, private VcpuClient {
   std::optional<platform::Exit> OnKick(KvmAddressSpace& space, platform::ArchState& state);
   std::optional<platform::Exit> OnException(uint8_t vector, KvmAddressSpace& space,
                                             platform::ArchState& state);
-  std::optional<platform::Exit> OnNotBacked(platform::ArchState& state);
+  std::optional<platform::Exit> OnNotBacked(KvmAddressSpace& space, platform::ArchState& state);
+  // After a FUTEX_WAIT that came here all the same.
+  void AdjustLooks();
+  // In the part of the stub that reads the program's memory.
+  bool IsAtFutex(uint64_t rip) const;
 
   const Shared shared_;
   platform::SyscallService* service_ = nullptr;
 
+  WaitLooks wait_looks_;
   Answers answers_;  // attached to vcpu_'s page from PinAny on until the vCPU is lost
   std::atomic<uint32_t> hold_{kNone};
   std::atomic<bool> pending_{false};  // Interrupt()
@@ -115,6 +122,9 @@ class KvmContext final : public platform::Context, private VcpuClient {
   uint64_t generation_ = 0;  // of GuestMemory's invalidations, before the latest entry
   // Since when KVM has not been able to page in what the guest wants.
   std::optional<std::chrono::steady_clock::time_point> unbacked_since_;
+  // When a FUTEX_WAIT that the guest had looked for in vain came here.
+  std::optional<std::chrono::steady_clock::time_point> waiting_since_;
+  uint32_t waits_seen_ = 0;  // CallPage::seen at that time
 };
 
 }  // namespace ringfence::kvm

@@ -70,8 +70,8 @@ class KvmPlatform final : public platform::Platform {
     return space;
   }
   Result<std::unique_ptr<platform::Context>> NewContext() override {
-    std::unique_ptr<platform::Context> context = std::make_unique<KvmContext>(
-        KvmContext::Shared{pool_.get(), memory_.get(), &stats_, service_.get(), host_.flavour});
+    std::unique_ptr<platform::Context> context = std::make_unique<KvmContext>(KvmContext::Shared{
+        pool_.get(), memory_.get(), &stats_, service_.get(), host_.flavour, exit_ns_});
     return context;
   }
   uint64_t TscKhz() const override { return tsc_khz_; }

@@ -65,7 +65,8 @@ FutexManager::Bucket& FutexManager::BucketFor(const FutexKey& key) {
   return buckets_[Mix(key.space * 31 + key.offset) % kBuckets];
 }
 
-// Only private keys: a shared one is woken from other spaces, too, and those calls always come here.
+// Only private keys: a shared one is woken from other spaces, too, and those calls always come
+// here.
 std::atomic<uint32_t>* FutexManager::CountOf(MemoryManager& mm, VirtAddr addr, bool is_private) {
   return is_private ? mm.space().WaitersAt(addr) : nullptr;
 }
@@ -226,8 +227,8 @@ class ABSL_SCOPED_LOCKABLE FutexManager::TwoBuckets {
 };
 
 Result<uint32_t> FutexManager::MoveLocked(Bucket& from, const FutexKey& from_key, Bucket& to,
-                                          const FutexKey& to_key,
-                                          std::atomic<uint32_t>* to_count, uint32_t count) {
+                                          const FutexKey& to_key, std::atomic<uint32_t>* to_count,
+                                          uint32_t count) {
   uint32_t moved = 0;
   for (auto it = from.waiters.begin(); it != from.waiters.end() && moved < count;) {
     Waiter* waiter = *it;
@@ -258,7 +259,8 @@ Result<uint32_t> FutexManager::Requeue(MemoryManager& mm, const RequeueArgs& arg
   }
   const uint32_t woken = TRY(WakeLocked(from, from_key, args.wake_count, kMatchAny));
   if (from_key == to_key) return woken;
-  return woken + TRY(MoveLocked(from, from_key, to, to_key, CountOf(mm, args.to, args.is_private), args.requeue_count));
+  return woken + TRY(MoveLocked(from, from_key, to, to_key, CountOf(mm, args.to, args.is_private),
+                                args.requeue_count));
 }
 
 // Gives the lock to the first waiter if it is free, else queues it, and the others behind it.

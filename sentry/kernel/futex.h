@@ -3,10 +3,10 @@
 // Model: a fixed table of buckets, each with its lock and a list of waiters; a key (private: mm and
 // address, shared: object and offset) hashes to a bucket. A waiter is registered under the bucket
 // lock after the word has been read again under that lock, so a waker that changes the word first
-// and then calls Wake cannot miss it. Before that it is counted in AddressSpace::WaitersAt: guests that
-// find nobody counted wake nobody, and do not ask.
-// Locks with an owner (FUTEX_LOCK_PI): pi_futex.h. Who waits by FUTEX_WAIT_REQUEUE_PI is only
-// moved, by FUTEX_CMP_REQUEUE_PI, to the lock it named: other wake-ups find it and answer EINVAL.
+// and then calls Wake cannot miss it. Before that it is counted in AddressSpace::WaitersAt: guests
+// that find nobody counted wake nobody, and do not ask. Locks with an owner (FUTEX_LOCK_PI):
+// pi_futex.h. Who waits by FUTEX_WAIT_REQUEUE_PI is only moved, by FUTEX_CMP_REQUEUE_PI, to the
+// lock it named: other wake-ups find it and answer EINVAL.
 #ifndef RINGFENCE_SENTRY_KERNEL_FUTEX_H_
 #define RINGFENCE_SENTRY_KERNEL_FUTEX_H_
 

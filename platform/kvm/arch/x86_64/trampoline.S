@@ -11,6 +11,12 @@
 #include "platform/kvm/call_page_layout.h"
 
 #define FLAG_TF 0x100
+#define FUTEX_WAIT_PRIVATE 128
+#define FUTEX_WAKE_PRIVATE 129
+#define FUTEX_WAIT_BITSET_PRIVATE 137
+#define FUTEX_CLOCK_REALTIME 256
+#define EAGAIN 11
+
 #define POSTED 1
 #define DONE 4
 #define PUNT 8
@@ -75,12 +81,74 @@ ringfence_trampoline_\name:
         jnz     .Lanswered_\name
 .endif
 .Lask_\name:
+.if !\privileged
+        btrq    $ANSWER_LOOK_BIT, %rax
+        jc      .Lfutex_\name
+.Lask_sentry_\name:
+.endif
         cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_MODE(%rip)
         jne     6f
         // The page may still say that the call before this one is done.
 .Lplain_\name:
         movl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_STATE(%rip)
         jmp     .Lnot_served_\name
+.if !\privileged
+        // futex(2), eax = looks. FUTEX_WAIT_PRIVATE looks at the word itself for a while: one that
+        // changes meanwhile is as if the call had come later. FUTEX_WAKE_PRIVATE wakes nobody where
+        // nobody is counted. Whatever needs more thought, and reads that fault, go to the sentry.
+.Lfutex_\name:
+        testb   $3, %dil
+        jnz     .Lask_sentry_\name
+        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
+        je      7f
+        incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        testl   $(SAMPLE_TRAPPED - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jz      .Lask_sentry_\name
+7:      cmpl    $FUTEX_WAKE_PRIVATE, %esi
+        je      .Lwake_\name
+        testq   %r10, %r10
+        jnz     .Lask_sentry_\name
+        cmpl    $FUTEX_WAIT_PRIVATE, %esi
+        je      8f
+        testl   %r9d, %r9d
+        jz      .Lask_sentry_\name
+        cmpl    $FUTEX_WAIT_BITSET_PRIVATE, %esi
+        je      8f
+        cmpl    $(FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME), %esi
+        jne     .Lask_sentry_\name
+8:      cmpl    %edx, (%rdi)
+        jne     .Lchanged_\name
+9:      pause
+        cmpl    %edx, (%rdi)
+        jne     .Lseen_\name
+        decl    %eax
+        jnz     9b
+        movl    $1, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_IN_VAIN(%rip)
+        jmp     .Lask_sentry_\name
+.Lwake_\name:
+        // An address that no program can have is the sentry's to refuse.
+        movq    %rdi, %rax
+        shrq    $47, %rax
+        jnz     .Lask_sentry_\name
+        // What the program has stored comes before the look at the count, as futex(2) has it: a
+        // waiter counts itself and then reads the word.
+        lock addl $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SEEN(%rip)
+        movl    %edi, %eax
+        andl    $WAITERS_OFFSET_MASK, %eax
+        addq    .Lwaiters_\name(%rip), %rax
+        cmpl    $0, (%rax)
+        jne     .Lask_sentry_\name
+        xorl    %eax, %eax
+        jmp     .Lanswered_\name
+.Lseen_\name:
+        incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SEEN(%rip)
+.Lchanged_\name:
+        movq    $-EAGAIN, %rax
+        jmp     .Lanswered_\name
+.else
+.Lfutex_\name:
+.endif
+.Lfutex_end_\name:
 6:      movq    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_NUMBER(%rip), %rax
         movq    %rax, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_RAX(%rip)
         movl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip), %eax
@@ -151,6 +219,8 @@ ringfence_trampoline_\name:
         .balign 8
 .Lanswers_\name:
         .quad   ANSWER_PAGE
+.Lwaiters_\name:
+        .quad   WAITERS_PAGE
 .Llast_\name:
         .quad   ANSWER_LAST
         .fill   4096 - (. - .Lbegin_\name), 1, 0xcc
@@ -162,6 +232,8 @@ ringfence_trampoline_\name\()_info:
         .long   .Ldirect_rsp_back_\name - .Lbegin_\name
         .long   .Lcommon_\name - .Lbegin_\name
         .long   .Lrax_saved_\name - .Lbegin_\name
+        .long   .Lfutex_\name - .Lbegin_\name
+        .long   .Lfutex_end_\name - .Lbegin_\name
         .long   .Lposted_\name - .Lbegin_\name
         .long   .Lresult_\name - .Lbegin_\name
         .long   .Lrsp_lost_\name - .Lbegin_\name

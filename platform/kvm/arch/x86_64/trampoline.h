@@ -17,14 +17,16 @@ namespace ringfence::kvm {
 
 enum class Flavour { kPrivileged, kDeprivileged };
 
-// Code page; the data page follows, then the page of answers. They are at the same address for all
-// vCPUs and spaces, in the part of the page tables that each vCPU has for itself
-// (AddressSpace::AddRoot). One frame of code serves all, a data frame exactly one (space, vCPU)
-// pair, a frame of answers one vCPU.
+// Code page; the data page follows, then the page of answers, then the counts of waiters. They are
+// at the same address for all vCPUs and spaces, in the part of the page tables that each vCPU has
+// for itself (AddressSpace::AddRoot). One frame of code serves all, a data frame exactly one
+// (space, vCPU) pair, a frame of answers one vCPU, a frame of counts one space.
 inline constexpr VirtAddr kTrampolineCode = platform::kOwnRootBase;
 inline constexpr VirtAddr kTrampolineData{kTrampolineCode.value() + kPageSize};
 inline constexpr VirtAddr kTrampolineAnswers{ANSWER_PAGE};
 static_assert(ANSWER_PAGE == kTrampolineData.value() + kPageSize);
+inline constexpr VirtAddr kTrampolineWaiters{WAITERS_PAGE};
+static_assert(WAITERS_PAGE == ANSWER_PAGE + kPageSize);
 
 // Offsets of instructions in the code page, in this order except for the last four. The call's own
 // result, an answer of the page or a service thread's, is in rax from `result` on.
@@ -34,6 +36,8 @@ struct TrampolineRegions {
   uint32_t direct_rsp_back;  // and back from here
   uint32_t common;           // r11 is set from here
   uint32_t rax_saved;        // rax is in CallPage::number from here, and nowhere else
+  uint32_t futex;            // reads the program's memory from here: a fault is the call's, which
+  uint32_t futex_end;        // goes to the sentry, to here; equal where there is no such part
   uint32_t posted;           // first instruction after the call was posted
   uint32_t result;           // rax holds the result from here
   uint32_t rsp_lost;         // rsp is in CallPage::saved_rsp from here

@@ -46,6 +46,9 @@ TEST_CASE("both stubs fit a page, know their OUT and their regions in order") {
     CHECK(r.direct_rsp_back <= r.common);
     CHECK(r.common < r.rax_saved);
     CHECK(r.rax_saved < r.posted);
+    CHECK(r.rax_saved < r.futex);
+    CHECK(r.futex <= r.futex_end);
+    CHECK(r.futex_end < r.posted);
     CHECK(r.posted < r.result);
     CHECK(r.result < r.rsp_lost);
     CHECK(r.rsp_lost <= r.rsp_back);
