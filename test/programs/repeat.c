@@ -1,5 +1,6 @@
 // One kind of work, as often as asked, for tests that count what it costs: repeat KIND N.
 #define _GNU_SOURCE
+#include <linux/futex.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,15 @@ static void GetIds(long n) {
     if (syscall(SYS_getppid) < 0 || syscall(SYS_getpgrp) < 0) exit(1);
     if (syscall(SYS_getuid) < 0 || syscall(SYS_geteuid) < 0) exit(1);
     if (syscall(SYS_getgid) < 0 || syscall(SYS_getegid) < 0) exit(1);
+  }
+}
+
+// Wake-ups of nobody, and waits for a word that has changed already.
+static void Futexes(long n) {
+  static uint32_t word;
+  while (n-- > 0) {
+    if (syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) != 0) exit(1);
+    if (syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0) != -1) exit(1);
   }
 }
 
@@ -48,6 +58,8 @@ int main(int argc, char** argv) {
     GetPgid(n);
   } else if (strcmp(argv[1], "ids") == 0) {
     GetIds(n);
+  } else if (strcmp(argv[1], "futexes") == 0) {
+    Futexes(n);
   } else if (strcmp(argv[1], "touch") == 0) {
     Touch(n);
   } else if (strcmp(argv[1], "fork") == 0) {
