@@ -29,8 +29,11 @@
 // below.
 #define ANSWER_LOOK_BIT 33
 #define ANSWER_FUTEX 202
-// One of so many calls that trapped goes to the sentry although its answer is known; a power of 2.
-#define SAMPLE_TRAPPED 8
+// Calls that trapped and whose answer is known: one of so many goes to the sentry all the same, at
+// first and after so many. Powers of 2.
+#define SAMPLE_FIRST 8
+#define SAMPLE_FIRST_END 256
+#define SAMPLE_LATER 64
 
 // The space's counts of futex waiters (AddressSpace::WaitersAt) follow the page of answers. The
 // count for an address is at the same offset in the page as the address in its own.

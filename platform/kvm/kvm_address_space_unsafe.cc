@@ -47,7 +47,7 @@ Result<KvmAddressSpace::VcpuView> KvmAddressSpace::ViewFor(unsigned index, Frame
   ++next_root_;
   CallPage* const page = TRY(MapTrampoline(root, answers));
   // Not the same calls of every process are sampled.
-  page->sample.store(static_cast<uint32_t>(inner_->Id()), std::memory_order_relaxed);
+  page->sample.store(static_cast<uint32_t>(inner_->Id() % SAMPLE_FIRST), std::memory_order_relaxed);
   if (views_.size() <= index) views_.resize(index + 1);
   views_[index] = {inner_->RootPhys(root), page};
   return views_[index];

@@ -231,7 +231,8 @@ TEST(getppid_of_a_child_that_asks_all_the_time) {
         do {
           known = Load(waited);
           parent = ASK(SYS_getppid);
-          EXPECT(parent == me || parent == self);
+          // 0 is what Linux may say of a parent that is just being reaped.
+          EXPECT(parent == me || parent == self || parent == 0);
           if (known) EXPECT_EQ(parent, self);
         } while (parent != self || !known);
         for (int i = 0; i < 100; ++i) EXPECT_EQ(ASK(SYS_getppid), self);
@@ -266,7 +267,8 @@ TEST(getpgrp_of_a_child_that_is_moved) {
     }
     _exit(0);
   }
-  for (int i = 0; i < 2000; ++i) {
+  const int64_t end = NowMs() + 5000;
+  for (int i = 0; i < 2000 && NowMs() < end; ++i) {
     Store(seq, 2 * i + 1);
     OK(setpgid(child, i % 2 == 0 ? child : old_group));
     Store(seq, 2 * i + 2);

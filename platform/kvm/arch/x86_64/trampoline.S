@@ -77,7 +77,11 @@ ringfence_trampoline_\name:
         cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
         je      .Lanswered_\name
         incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        testl   $(SAMPLE_TRAPPED - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        testl   $(SAMPLE_FIRST - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jnz     .Lanswered_\name
+        cmpl    $SAMPLE_FIRST_END, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jb      .Lask_\name
+        testl   $(SAMPLE_LATER - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
         jnz     .Lanswered_\name
 .endif
 .Lask_\name:
