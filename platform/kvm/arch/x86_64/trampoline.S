@@ -24,6 +24,21 @@
 // is half of that.
 #define EAGER_LOOKS 128
 
+// Goes to `target`, or on if the sentry is to see this call, though it needs nobody: of those that
+// trapped it must see some, to find out which SYSCALLs should be call sites.
+.macro UNLESS_SAMPLED name, target
+        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
+        je      \target
+        incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        testl   $(SAMPLE_FIRST - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jnz     \target
+        cmpl    $SAMPLE_FIRST_END, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jb      20f
+        testl   $(SAMPLE_LATER - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
+        jnz     \target
+20:
+.endm
+
 .macro TRAMPOLINE name, privileged
         .balign 4096
         .globl  ringfence_trampoline_\name
@@ -72,17 +87,7 @@ ringfence_trampoline_\name:
 .if \privileged
         jmp     .Lanswered_\name
 .else
-        // Of those that trapped the sentry must see some, to find out which SYSCALLs should be
-        // call sites.
-        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
-        je      .Lanswered_\name
-        incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        testl   $(SAMPLE_FIRST - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        jnz     .Lanswered_\name
-        cmpl    $SAMPLE_FIRST_END, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        jb      .Lask_\name
-        testl   $(SAMPLE_LATER - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        jnz     .Lanswered_\name
+        UNLESS_SAMPLED \name, .Lanswered_\name
 .endif
 .Lask_\name:
 .if !\privileged
@@ -103,11 +108,8 @@ ringfence_trampoline_\name:
 .Lfutex_\name:
         testb   $3, %dil
         jnz     .Lask_sentry_\name
-        cmpl    $0, .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_BY_SYSCALL(%rip)
-        je      7f
-        incl    .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        testl   $(SAMPLE_TRAPPED - 1), .Lbegin_\name + CALL_PAGE_DISTANCE + CALL_PAGE_SAMPLE(%rip)
-        jz      .Lask_sentry_\name
+        UNLESS_SAMPLED \name, 7f
+        jmp     .Lask_sentry_\name
 7:      cmpl    $FUTEX_WAKE_PRIVATE, %esi
         je      .Lwake_\name
         testq   %r10, %r10
