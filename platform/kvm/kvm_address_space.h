@@ -57,6 +57,7 @@ class KvmAddressSpace final : public platform::AddressSpace {
   Result<void> ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,
                           absl::FunctionRef<void(FrameRun)> dropped) override;
   Result<void> MakePrivate(VirtRange range, Prot prot) override;
+  bool Collapse(VirtAddr va, FrameRun run, const MapOptions& options, DroppedFn dropped) override;
   Result<void> Unmap(VirtRange range, DroppedFn dropped) override;
   void Dissolve(DroppedFn dropped) override;
   Result<void> Protect(VirtRange range, Prot prot) override;

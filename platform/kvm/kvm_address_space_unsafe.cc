@@ -131,6 +131,12 @@ Result<void> KvmAddressSpace::MakePrivate(VirtRange range, Prot prot) {
   return inner_->MakePrivate(range, prot);
 }
 
+bool KvmAddressSpace::Collapse(VirtAddr va, FrameRun run, const MapOptions& options,
+                               DroppedFn dropped) {
+  absl::MutexLock lock(&mu_);
+  return inner_->Collapse(va, run, options, dropped);
+}
+
 Result<void> KvmAddressSpace::Unmap(VirtRange range, DroppedFn dropped) {
   absl::MutexLock lock(&mu_);
   return inner_->Unmap(range, dropped);

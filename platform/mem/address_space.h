@@ -83,9 +83,16 @@ class AddressSpace {
   // invalidated. ENOMEM as in Unmap.
   virtual Result<void> MakePrivate(VirtRange range, Prot prot) = 0;
 
+  // Frames whose leaves are gone and invalidated; their references are the callee's to drop.
+  using DroppedFn = absl::FunctionRef<void(FrameRun run)>;
+  // The block of 2 MiB at `va`, of which some pages are mapped, becomes one 2 MiB leaf of `run`,
+  // whose reference is the leaf's from now on. What was mapped is reported as by Unmap. False, and
+  // nothing has changed: the block has no page table, or it cannot be such a leaf (rule 5).
+  virtual bool Collapse(VirtAddr va, FrameRun run, const MapOptions& options,
+                        DroppedFn dropped) = 0;
+
   // Removes every leaf in the range; calls `dropped` once per run of frames after invalidation.
   // ENOMEM only when a 2 MiB entry that straddles an edge cannot be split: nothing changed.
-  using DroppedFn = absl::FunctionRef<void(FrameRun run)>;
   virtual Result<void> Unmap(VirtRange range, DroppedFn dropped) = 0;
 
   // Unmaps the whole user range of a space that no vCPU runs in and none will run in again: the
@@ -111,7 +118,8 @@ class AddressSpace {
   // leaves become read-only and soft_cow on both sides, also those that were read-only before,
   // since a later Protect may ask for write (one invalidation for all that were writable). Takes
   // one reference for each leaf the child gets. ENOMEM: the child may hold a part; the caller
-  // destroys it.
+  // destroys it. Of a 2 MiB leaf the child's may be folded: Lookup and Visit show it and the guest
+  // faults on it, until Protect, also with the same rights, makes small leaves of it.
   virtual Result<void> CloneInto(AddressSpace& child, VirtRange range, bool cow) = 0;
 
   // Bytes of page-table frames in use.

@@ -186,9 +186,12 @@ TEST_CASE_METHOD(ShadowFixture, "rule 5: with shadow paging a block has one 2 Mi
       MapsHuge(first, block));  // not before the host has forgotten the entry that was there
 }
 
+// A quarter of the 256 blocks there are.
+constexpr uint64_t kMostRetired = 64;
+
 TEST_CASE_METHOD(ShadowFixture, "rule 5: blocks are used again once the host has forgotten them") {
   const VirtAddr va(0x40000000);
-  for (uint64_t i = 0; i < 4 * GuestMemory::kMaxRetiredHuge; ++i) {
+  for (uint64_t i = 0; i < 4 * kMostRetired; ++i) {
     // 256 blocks: a claimed one is passed over as long as there are others.
     CHECK(MapsHuge(va, memory->Allocate(512).value()));
     Unmap(*space, Pages(va, 512));
@@ -210,11 +213,11 @@ TEST_CASE("rule 5: a small memory forgets earlier") {
 
 TEST_CASE_METHOD(ShadowFixture, "rule 5: a split counts as the end of a 2 MiB entry") {
   const VirtAddr va(0x40000000);
-  for (uint64_t i = 0; i < GuestMemory::kMaxRetiredHuge; ++i) {
+  for (uint64_t i = 0; i < kMostRetired; ++i) {
     CHECK(MapsHuge(va, memory->Allocate(512).value()));
     Unmap(*space, Pages(va, 1));
     CHECK_FALSE(space->Lookup(VirtAddr(va.value() + kPageSize))->huge);
-    CHECK(memory->GetStats().forgotten == (i + 1 == GuestMemory::kMaxRetiredHuge));
+    CHECK(memory->GetStats().forgotten == (i + 1 == kMostRetired));
     Unmap(*space, Pages(va, 512));
   }
 }
@@ -227,6 +230,10 @@ TEST_CASE_METHOD(ShadowFixture,
   auto child = AddressSpace::Create(memory.get()).value();
   REQUIRE(space->CloneInto(*child, Pages(va, 512), true).ok());
   CHECK(space->Lookup(va)->huge);
+  const uint64_t tables = child->TableBytes();
+  CHECK(child->Lookup(va)->prot.read);
+  REQUIRE(child->Protect(Pages(va, 512), Prot::R()).ok());
+  CHECK(child->TableBytes() == tables + kPageSize);
   for (uint64_t i = 0; i < 512; ++i) {
     const auto leaf = child->Lookup(VirtAddr(va.value() + i * kPageSize));
     REQUIRE(leaf);
@@ -235,6 +242,55 @@ TEST_CASE_METHOD(ShadowFixture,
   }
   CHECK(memory->RefCount(block.first) == 2);
   Unmap(*child, Pages(va, 512));
+}
+
+TEST_CASE_METHOD(ShadowFixture, "rule 5: a clone that nobody looked at is no 2 MiB entry") {
+  const VirtAddr va(0x40000000);
+  const FrameRun block = memory->Allocate(512).value();
+  CHECK(MapsHuge(va, block));
+  auto child = AddressSpace::Create(memory.get()).value();
+  REQUIRE(space->CloneInto(*child, Pages(va, 512), true).ok());
+  auto grandchild = AddressSpace::Create(memory.get()).value();
+  REQUIRE(child->CloneInto(*grandchild, Pages(va, 512), true).ok());
+  CHECK(memory->RefCount(block.first) == 3);
+  // In the middle, by an end of a range, and as a whole.
+  REQUIRE(child->MakePrivate(Pages(VirtAddr(va.value() + kPageSize), 1), Prot::RW()).ok());
+  CHECK_FALSE(child->Lookup(va)->huge);
+  CHECK_FALSE(child->Lookup(va)->prot.write);
+  CHECK(child->Lookup(VirtAddr(va.value() + kPageSize))->prot.write);
+  Unmap(*child, Pages(va, 512));
+  Unmap(*grandchild, Pages(va, 1));
+  CHECK(memory->RefCount(block.first) == 1);
+  Unmap(*grandchild, Pages(va, 512));
+  // The parent's entry is still the one that there may be.
+  CHECK_FALSE(memory->ClaimHuge(block.first));
+  CHECK(memory->OneReference(block));
+  Unmap(*space, Pages(va, 512));
+}
+
+TEST_CASE_METHOD(ShadowFixture, "a page table becomes a 2 MiB entry with other frames") {
+  const VirtAddr va(0x40000000);
+  const FrameRun block = memory->Allocate(512).value();
+  std::vector<FrameRun> dropped;
+  const auto collect = [&](FrameRun run) { dropped.push_back(run); };
+  CHECK_FALSE(space->Collapse(va, block, {.prot = Prot::RW()}, collect));
+  const FrameRun few = memory->Allocate(16).value();
+  REQUIRE(space->Map(VirtAddr(va.value() + 32 * kPageSize), few, {.prot = Prot::RW()}).ok());
+  const uint64_t tables = space->TableBytes();
+  REQUIRE(space->Collapse(va, block, {.prot = Prot::RW()}, collect));
+  CHECK(space->TableBytes() == tables - kPageSize);
+  CHECK(dropped == std::vector<FrameRun>{few});
+  memory->Unref(few);
+  CHECK(space->Lookup(va)->huge);
+  CHECK_FALSE(space->Collapse(va, block, {.prot = Prot::RW()}, collect));
+  Unmap(*space, Pages(va, 512));
+  // Claimed and not forgotten yet.
+  const FrameRun more = memory->Allocate(16).value();
+  REQUIRE(space->Map(va, more, {.prot = Prot::RW()}).ok());
+  const FrameRun again{block.first, 512};
+  CHECK_FALSE(space->Collapse(va, again, {.prot = Prot::RW()}, collect));
+  CHECK(space->Lookup(va)->frame == more.first);
+  Unmap(*space, Pages(va, 512));
 }
 
 TEST_CASE("rule 5: kernels that lose splits get 4 KiB entries only") {

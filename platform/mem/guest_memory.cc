@@ -34,6 +34,14 @@ void ForEachBlock(uint64_t first, uint64_t count, Fn fn) {
   }
 }
 
+void AppendFreed(std::vector<FrameRun>* runs, FrameRun run) {
+  if (!runs->empty() && runs->back().end() == run.first) {
+    runs->back().count += run.count;
+  } else {
+    runs->push_back(run);
+  }
+}
+
 }  // namespace
 
 GuestMemory::GuestMemory(const Options& options, SlotSink* sink)
@@ -62,10 +70,12 @@ absl::Status GuestMemory::Init() {
 
   auto reserved = window_.Reserve(window_bytes);
   auto counts = LazyArray<RefCountWord>::Create(window_bytes / kPageSize);
+  auto block_counts = LazyArray<RefCountWord>::Create(anonymous_frames_ / kPagesPerHuge);
   auto chunks = LazyArray<std::atomic<uint32_t>>::Create(chunk_count_ + 1);
   auto copies = LazyArray<std::atomic<uint32_t>>::Create(chunk_count_ + 1);
   auto frames = FrameAllocator::Create(anonymous_frames_ / kPagesPerHuge);
-  if (!reserved.ok() || !counts.ok() || !chunks.ok() || !copies.ok() || !frames.ok()) {
+  if (!reserved.ok() || !counts.ok() || !block_counts.ok() || !chunks.ok() || !copies.ok() ||
+      !frames.ok()) {
     return absl::ResourceExhaustedError(
         absl::StrCat("cannot reserve ", window_bytes >> 30,
                      " GiB of address space for guest memory: raise the limit (ulimit -v) or ask "
@@ -73,6 +83,7 @@ absl::Status GuestMemory::Init() {
   }
   base_ = window_.base();
   counts_ = std::move(counts).value();
+  block_counts_ = std::move(block_counts).value();
   chunk_frames_ = std::move(chunks).value();
   chunk_copies_ = std::move(copies).value();
   absl::MutexLock lock(&mutex_);
@@ -121,8 +132,12 @@ Result<FrameRun> GuestMemory::Allocate(uint64_t count) {
       if (grant->dirty[i]) std::memset(memory + i * kPageSize, 0, kPageSize);
     }
   }
-  for (uint64_t i = 0; i < count; ++i) {
-    counts_[grant->first + i].store(1, std::memory_order_relaxed);
+  if (count == kPagesPerHuge) {
+    block_counts_[grant->first / kPagesPerHuge].store(1, std::memory_order_release);
+  } else {
+    for (uint64_t i = 0; i < count; ++i) {
+      counts_[grant->first + i].store(1, std::memory_order_relaxed);
+    }
   }
   return run;
 }
@@ -143,7 +158,25 @@ void GuestMemory::ShapeBlock(FrameAllocator::Grant* grant) {
 
 void GuestMemory::Ref(FrameRun run) {
   const uint64_t first = Index(run.first);
-  for (uint64_t i = first; i < first + run.count; ++i) AddReference(counts_[i]);
+  const uint64_t end = first + run.count;
+  const uint64_t split = std::clamp(anonymous_frames_, first, end);
+  ForEachBlock(first, split - first, [this](uint64_t part, uint64_t n) { RefInBlock(part, n); });
+  for (uint64_t i = split; i < end; ++i) AddReference(counts_[i]);
+}
+
+void GuestMemory::RefInBlock(uint64_t first, uint64_t count) {
+  RefCountWord& block = block_counts_[first / kPagesPerHuge];
+  absl::MutexLock lock(&CountMutex(first));
+  const bool whole = block.load(std::memory_order_relaxed) != 0;
+  if (whole && count == kPagesPerHuge) return AddReference(block);
+  for (uint64_t i = first; i < first + count; ++i) {
+    if (whole) {
+      counts_[i].fetch_add(counts_[i].load(std::memory_order_relaxed) < kStuckFrom ? 1 : 0,
+                           std::memory_order_relaxed);
+    } else {
+      AddReference(counts_[i]);
+    }
+  }
 }
 
 bool GuestMemory::ClaimHuge(Frame first) {
@@ -188,46 +221,108 @@ void GuestMemory::Retire(const std::vector<FrameRun>& tables, const std::vector<
 void GuestMemory::Unref(FrameRun run) {
   const uint64_t first = Index(run.first);
   const uint64_t end = first + run.count;
-  uint64_t free_from = end;  // start of the current run of frames that are now free
-  for (uint64_t i = first; i < end; ++i) {
-    if (DropReference(counts_[i])) {
-      free_from = std::min(free_from, i);
-    } else if (free_from < i) {
-      FreeRun(free_from, i - free_from);
-      free_from = end;
+  const uint64_t split = std::clamp(anonymous_frames_, first, end);
+  std::vector<FrameRun> freed;
+  ForEachBlock(first, split - first,
+               [&](uint64_t part, uint64_t n) { UnrefInBlock(part, n, &freed); });
+  for (uint64_t i = split; i < end; ++i) {
+    if (DropReference(counts_[i])) AppendFreed(&freed, {Frame{i}, 1});
+  }
+  for (const FrameRun& part : freed) FreeRun(part.first.index, part.count);
+}
+
+void GuestMemory::UnrefInBlock(uint64_t first, uint64_t count, std::vector<FrameRun>* freed) {
+  RefCountWord& block = block_counts_[first / kPagesPerHuge];
+  absl::MutexLock lock(&CountMutex(first));
+  if (block.load(std::memory_order_relaxed) == 0) {
+    for (uint64_t i = first; i < first + count; ++i) {
+      if (DropReference(counts_[i])) AppendFreed(freed, {Frame{i}, 1});
+    }
+    return;
+  }
+  const bool whole = count == kPagesPerHuge;
+  if (!whole) {
+    // Becomes one of each frame, less those that go.
+    const uint64_t base = first - first % kPagesPerHuge;
+    for (uint64_t i = base; i < base + kPagesPerHuge; ++i) {
+      const bool goes = i >= first && i < first + count;
+      if (!goes && counts_[i].load(std::memory_order_relaxed) < kStuckFrom) {
+        counts_[i].fetch_add(1, std::memory_order_relaxed);
+      }
     }
   }
-  if (free_from < end) FreeRun(free_from, end - free_from);
+  if (!DropReference(block)) return;
+  for (uint64_t i = first; i < first + count; ++i) {
+    if (counts_[i].load(std::memory_order_acquire) == 0) AppendFreed(freed, {Frame{i}, 1});
+  }
 }
 
 uint32_t GuestMemory::RefCount(Frame frame) const {
-  return counts_[Index(frame)].load(std::memory_order_acquire);
+  const uint64_t i = Index(frame);
+  if (i >= anonymous_frames_) return counts_[i].load(std::memory_order_acquire);
+  absl::MutexLock lock(&CountMutex(i));
+  const uint64_t sum = uint64_t{counts_[i].load(std::memory_order_acquire)} +
+                       block_counts_[i / kPagesPerHuge].load(std::memory_order_acquire);
+  return static_cast<uint32_t>(std::min<uint64_t>(sum, kStuckAt));
+}
+
+bool GuestMemory::OneReference(FrameRun run) const {
+  bool one = true;
+  ForEachBlock(Index(run.first), run.count, [&](uint64_t first, uint64_t n) {
+    absl::MutexLock lock(&CountMutex(first));
+    const uint64_t block = block_counts_[first / kPagesPerHuge].load(std::memory_order_acquire);
+    for (uint64_t i = first; i < first + n && one; ++i) {
+      one = block + counts_[i].load(std::memory_order_acquire) == 1;
+    }
+  });
+  return one;
+}
+
+Result<FrameRun> GuestMemory::ZeroFrames() {
+  const FrameRun zeros{Frame{zero_frame_.load(std::memory_order_acquire)}, kZeroFrames};
+  if (zeros.first.index != 0) return zeros;
+  // With one at each end that nobody gets, so that no run goes on into them.
+  const FrameRun fresh = TRY(Allocate(kZeroFrames + 2));
+  uint64_t expected = 0;
+  const uint64_t first = fresh.first.index + 1;
+  if (zero_frame_.compare_exchange_strong(expected, first)) expected = first;
+  if (expected != first) Unref(fresh);  // somebody was faster
+  return FrameRun{Frame{expected}, kZeroFrames};
 }
 
 void GuestMemory::FreeRun(uint64_t first, uint64_t count) {
-  ForEachBlock(first, count, [this](uint64_t part, uint64_t n) {
-    if (part >= anonymous_frames_) {
-      FreeFile(part, n);
-    } else {
-      FreeAnonymous(part, n);
-    }
-  });
+  const uint64_t split = std::clamp(anonymous_frames_, first, first + count);
+  if (first < split) FreeAnonymous(first, split - first);
+  ForEachBlock(split, first + count - split,
+               [this](uint64_t part, uint64_t n) { FreeFile(part, n); });
 }
 
 void GuestMemory::FreeAnonymous(uint64_t first, uint64_t count) {
-  std::optional<uint32_t> drained;
-  bool divided = false;
+  struct Drained {
+    uint32_t block;
+    bool divided;
+  };
+  std::vector<Drained> drained;
   {
     absl::MutexLock lock(&mutex_);
-    drained = frames_->Release(first, count);
-    divided = drained.has_value() && frames_->TakeDivided(*drained);
+    ForEachBlock(first, count, [&](uint64_t part, uint64_t n) ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      const auto block = frames_->Release(part, n);
+      if (block) drained.push_back({*block, frames_->TakeDivided(*block)});
+    });
   }
-  if (!drained) return;
-  // Without the lock: takes tens of microseconds, and nobody else uses the block meanwhile.
-  window_.Discard(*drained * kHugePageSize, kHugePageSize);
-  if (divided && KeepsTables()) window_.Unite(*drained * kHugePageSize);
+  if (drained.empty()) return;
+  // Without the lock: takes tens of microseconds, and nobody else uses the blocks meanwhile.
+  for (size_t begin = 0, end; begin < drained.size(); begin = end) {
+    for (end = begin + 1; end < drained.size(); ++end) {
+      if (drained[end].block != drained[end - 1].block + 1) break;
+    }
+    window_.Discard(drained[begin].block * kHugePageSize, (end - begin) * kHugePageSize);
+  }
+  for (const Drained& part : drained) {
+    if (part.divided && KeepsTables()) window_.Unite(part.block * kHugePageSize);
+  }
   absl::MutexLock lock(&mutex_);
-  frames_->Drained(*drained);
+  for (const Drained& part : drained) frames_->Drained(part.block);
 }
 
 bool GuestMemory::IsFileFrame(Frame frame) const { return Index(frame) >= anonymous_frames_; }
@@ -406,9 +501,16 @@ void GuestMemory::FreeFile(uint64_t first, uint64_t count) {
   ReturnChunk(chunk);
 }
 
+bool GuestMemory::Scarce() const {
+  const uint64_t most = options_.max_anonymous_bytes / kPageSize;
+  absl::MutexLock lock(&mutex_);
+  return frames_->used_frames() > most - most / 8;
+}
+
 GuestMemory::Stats GuestMemory::GetStats() const {
   absl::MutexLock lock(&mutex_);
-  return {.anonymous_bytes = frames_->used_frames() * kPageSize,
+  const uint64_t zeros = zero_frame_.load(std::memory_order_relaxed) != 0 ? kZeroFrames + 2 : 0;
+  return {.anonymous_bytes = (frames_->used_frames() - zeros) * kPageSize,
           .committed_bytes = frames_->committed_blocks() * kHugePageSize,
           .file_chunks = chunks_in_use_,
           .copied_bytes = copied_pages_ * kPageSize,

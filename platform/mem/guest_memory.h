@@ -15,9 +15,11 @@
 //     that guests share the host's page cache. Shared or private-read-only on the host side.
 //
 // Reference counts are per 4 KiB frame and 32 bits. A frame starts with one reference; at zero it
-// is free. A count that passes 2^31 stays there and the frame is never freed (as Linux's
-// refcount_t): a guest cannot make it wrap. The owner of a page-table leaf holds one reference for
-// it (AddressSpace does not count, its caller does).
+// is free. References of all 512 frames of an anonymous block at once are counted once, for the
+// block; they are the same thing and may be dropped frame by frame. A count that passes 2^31 stays
+// there and the frame is never freed (as Linux's refcount_t): a guest cannot make it wrap. The
+// owner of a page-table leaf holds one reference for it (AddressSpace does not count, its caller
+// does).
 //
 // Rule 2 of host-facts. KVM does not see our stores to guest page tables: after a present leaf is
 // removed, downgraded or repointed, Invalidate() must run on the frames it pointed to before they
@@ -96,6 +98,18 @@ class GuestMemory {
   void Ref(FrameRun run);
   void Unref(FrameRun run);
   uint32_t RefCount(Frame frame) const;
+  // Every anonymous frame of the run has one reference.
+  bool OneReference(FrameRun run) const;
+
+  // Zeroes for all who only read: consecutive anonymous frames, kZeroFrames of them. Nobody writes
+  // to them, and their count never is 1 for a caller that has added its reference. Allocated when
+  // first asked for; ENOMEM.
+  Result<FrameRun> ZeroFrames();
+  bool IsZeroFrame(Frame frame) const {
+    const uint64_t first = zero_frame_.load(std::memory_order_acquire);
+    return first != 0 && frame.index - first < kZeroFrames;
+  }
+  static constexpr uint64_t kZeroFrames = 16;
 
   // The memory of a frame; consecutive frames are consecutive in host memory. Anonymous frames
   // are always accessible; file frames only through safe_copy.h. Passing memory of anonymous frames
@@ -123,7 +137,7 @@ class GuestMemory {
   // memory, have come together.
   void Retire(const std::vector<FrameRun>& tables, const std::vector<Frame>& huge);
   static constexpr uint64_t kMaxRetiredTables = 1024;
-  static constexpr uint64_t kMaxRetiredHuge = 64;
+  static constexpr uint64_t kMaxRetiredHuge = 512;
 
   // For the vCPU code. While Invalidate runs, KVM may fail to page in a frame (KVM_RUN: EFAULT).
   // Read the generation before KVM_RUN; if it then fails with EFAULT and InvalidatedSince says
@@ -151,6 +165,9 @@ class GuestMemory {
   bool HasCopies(Frame first) const;
   static constexpr uint64_t kMaxCopiedBytes = uint64_t{64} << 20;
 
+  // Less than an eighth is left: not the time for more than is asked for.
+  bool Scarce() const;
+
   struct Stats {
     uint64_t anonymous_bytes;  // frames in use
     uint64_t committed_bytes;  // blocks that hold at least one used or cached frame
@@ -171,8 +188,15 @@ class GuestMemory {
   Result<void> AddFileSlotLocked(uint64_t chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<uint64_t> TakeChunk();
   void ReturnChunk(uint64_t chunk);
-  // A run of frames of one kind and block or chunk whose counts reached zero.
+  // Runs of frames of one kind, of files within one chunk, whose counts reached zero.
   void FreeAnonymous(uint64_t first, uint64_t count);
+  absl::Mutex& CountMutex(uint64_t frame) const {
+    return count_mutexes_[frame / kPagesPerHuge % kCountLocks];
+  }
+  // References of anonymous frames of one block.
+  void RefInBlock(uint64_t first, uint64_t count);
+  // Appends what is free now to `freed`, runs of indices.
+  void UnrefInBlock(uint64_t first, uint64_t count, std::vector<FrameRun>* freed);
   void FreeFile(uint64_t first, uint64_t count);
   void FreeRun(uint64_t first, uint64_t count);
   uint64_t ChunkOf(uint64_t frame) const { return (frame - anonymous_frames_) / kPagesPerHuge; }
@@ -199,14 +223,20 @@ class GuestMemory {
   uint64_t max_retired_huge_ = 0;
   uint64_t chunk_count_ = 0;
 
-  LazyArray<RefCountWord> counts_;                 // per frame
-  LazyArray<std::atomic<uint32_t>> chunk_frames_;  // per chunk: frames with a count above zero
+  // The count of a frame is what it has in counts_ and its block in block_counts_. Both change
+  // under the block's lock, those of file frames without.
+  LazyArray<RefCountWord> counts_;        // per frame
+  LazyArray<RefCountWord> block_counts_;  // per anonymous block
+  static constexpr size_t kCountLocks = 64;
+  mutable absl::Mutex count_mutexes_[kCountLocks];  // before mutex_
+  LazyArray<std::atomic<uint32_t>> chunk_frames_;   // per chunk: frames with a count above zero
   // Per chunk: 0, or 1 + pages that count as copies where the host's mapping is a private one.
   LazyArray<std::atomic<uint32_t>> chunk_copies_;
   std::atomic<uint64_t> committed_bytes_{0};  // anonymous part made accessible so far
   std::atomic<uint64_t> invalidations_begun_{0};
   std::atomic<uint64_t> invalidations_done_{0};
   std::atomic<uint64_t> notifications_{0};
+  std::atomic<uint64_t> zero_frame_{0};  // 0: not there yet
 
   struct Retired {
     std::vector<FrameRun> tables;

@@ -5,10 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <string>
 #include <thread>
 #include <vector>
@@ -376,6 +378,104 @@ TEST_CASE("threads allocate, share and free") {
   }
   for (std::thread& thread : threads) thread.join();
   CHECK(wrong == 0);
+  CHECK(memory->GetStats().anonymous_bytes == 0);
+}
+
+TEST_CASE("references of whole blocks and of frames are the same thing") {
+  RecordingSink sink;
+  auto memory = Create(&sink);
+  const FrameRun block = memory->Allocate(512).value();
+  std::vector<uint32_t> expected(512, 1);
+  std::minstd_rand random(3);
+  const auto part = [&](uint64_t first, uint64_t count) {
+    return FrameRun{Frame{block.first.index + first}, count};
+  };
+  for (int i = 0; i < 2000; ++i) {
+    const bool whole = random() % 3 == 0;
+    const uint64_t first = whole ? 0 : random() % 512;
+    const uint64_t count = whole ? 512 : 1 + random() % (512 - first);
+    const auto begin = expected.begin() + first;
+    // One reference stays, as that of a caller who asks.
+    const bool drop = std::all_of(begin, begin + count, [](uint32_t n) { return n > 1; });
+    if (drop && random() % 2 == 0) {
+      memory->Unref(part(first, count));
+      std::for_each(begin, begin + count, [](uint32_t& n) { --n; });
+    } else if (expected[first] < 20) {
+      memory->Ref(part(first, count));
+      std::for_each(begin, begin + count, [](uint32_t& n) { ++n; });
+    }
+    const uint64_t any = random() % 512;
+    REQUIRE(memory->RefCount(part(any, 1).first) == expected[any]);
+  }
+  CHECK_FALSE(memory->OneReference(block));
+  for (uint64_t i = 0; i < 512; ++i) {
+    for (; expected[i] > 1; --expected[i]) memory->Unref(part(i, 1));
+  }
+  CHECK(memory->OneReference(block));
+  // The last ones go in parts; then the block is one again.
+  memory->Unref(part(100, 412));
+  CHECK(memory->GetStats().anonymous_bytes == 100 * kPageSize);
+  memory->Unref(part(0, 100));
+  CHECK(memory->GetStats().anonymous_bytes == 0);
+  memory->Unref(memory->Allocate(512).value());
+  CHECK(memory->GetStats().anonymous_bytes == 0);
+}
+
+TEST_CASE("threads share whole blocks, split and drop them") {
+  RecordingSink sink;
+  auto memory = Create(&sink, 256 * kMiB);
+  std::vector<FrameRun> blocks;
+  for (int i = 0; i < 4; ++i) blocks.push_back(memory->Allocate(512).value());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::minstd_rand random(t);
+      for (int i = 0; i < 3000; ++i) {
+        const FrameRun block = blocks[random() % blocks.size()];
+        const uint64_t cut = 1 + random() % 511;
+        memory->Ref(block);
+        if (random() % 2 == 0) {
+          memory->Unref(block);
+        } else {
+          memory->Unref({block.first, cut});
+          memory->Unref({Frame{block.first.index + cut}, 512 - cut});
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const FrameRun& block : blocks) {
+    CHECK(memory->OneReference(block));
+    memory->Unref(block);
+  }
+  CHECK(memory->GetStats().anonymous_bytes == 0);
+}
+
+// Memory of this process without files, in bytes.
+uint64_t ResidentAnonymous() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  uint64_t kib = 0;
+  while (status >> word) {
+    if (word == "RssAnon:") status >> kib;
+  }
+  return kib << 10;
+}
+
+TEST_CASE("freed blocks go back to the host at once, but for a few") {
+  RecordingSink sink;
+  auto memory = Create(&sink, 256 * kMiB);
+  const uint64_t before = ResidentAnonymous();
+  std::vector<FrameRun> blocks;
+  for (int i = 0; i < 64; ++i) {
+    blocks.push_back(memory->Allocate(512).value());
+    std::memset(memory->HostAddress(blocks.back().first), 1, 2 * kMiB);
+  }
+  CHECK(ResidentAnonymous() >= before + 128 * kMiB);
+  // Neighbours with one call, and others.
+  for (int i = 63; i >= 32; --i) memory->Unref(blocks[i]);
+  memory->Unref({blocks[0].first, 32 * 512});
+  CHECK(ResidentAnonymous() <= before + 17 * kMiB);
   CHECK(memory->GetStats().anonymous_bytes == 0);
 }
 

@@ -346,6 +346,7 @@ TEST_CASE_METHOD(BlockFixture, "bug: a 2 MiB block of a child shows at its paren
   REQUIRE(space->CloneInto(*child, Pages(kPlace, 512), true).ok());
   CHECK(Read(kPlace) == 7);
   Unmap(Pages(kPlace, 512));
+  REQUIRE(child->Protect(Pages(kPlace, 512), Prot::R()).ok());
   for (uint64_t i = 0; i < 512; ++i) {
     REQUIRE(guest.Run(*child, Routine::kRead, Plus(kPlace, i)).rax == 7);
   }

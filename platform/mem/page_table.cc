@@ -189,6 +189,7 @@ Result<std::optional<Frame>> PageTable::Replace(VirtAddr va, Frame frame,
 Result<void> PageTable::MakePrivate(VirtRange range, Prot prot) {
   if (!IsUserRange(range)) return Errno::kINVAL;
   TRY(SplitEdges(range));
+  TRY(Unfold(range));
   InvalidationBatch batch(memory_);
   auto privatise = [&](Slot slot, int level, uint64_t, uint64_t before) {
     const uint64_t after = pte::WithRights(before, prot) & ~pte::kSoftCow;
@@ -209,7 +210,7 @@ Frame PageTable::Split(Slot slot, InvalidationBatch* batch) {
   TableView parts = View(table);
   for (uint64_t i = 0; i < pte::kEntries; ++i) parts.Store(i, pte::SplitPart(huge, i));
   Store(slot, pte::Table(table));
-  if (pte::ProtOf(huge).any()) batch->Add({pte::FrameOf(huge), kPagesPerHuge});
+  if ((huge & pte::kPresent) != 0) batch->Add({pte::FrameOf(huge), kPagesPerHuge});
   return pte::FrameOf(huge);
 }
 
@@ -218,7 +219,11 @@ Result<void> PageTable::SplitAll(const std::vector<Slot>& slots) {
   TRY(Reserve(slots.size()));
   InvalidationBatch batch(memory_);
   std::vector<Frame> huge;
-  for (Slot slot : slots) huge.push_back(Split(slot, &batch));
+  for (Slot slot : slots) {
+    const bool claimed = !pte::IsFolded(Load(slot));
+    const Frame first = Split(slot, &batch);
+    if (claimed) huge.push_back(first);
+  }
   batch.Flush();
   memory_->Retire({}, huge);
   return Ok();
@@ -237,9 +242,20 @@ Result<void> PageTable::SplitEdges(VirtRange range) {
   return SplitAll(cut);
 }
 
+// Folded leaves in the range become the small ones that they stand for.
+Result<void> PageTable::Unfold(VirtRange range) {
+  std::vector<Slot> folded;
+  auto collect = [&](Slot slot, int, uint64_t, uint64_t entry) {
+    if (pte::IsFolded(entry)) folded.push_back(slot);
+  };
+  ForEachLeaf(range, collect);
+  return SplitAll(folded);
+}
+
 Result<void> PageTable::Protect(VirtRange range, Prot prot) {
   if (!IsUserRange(range)) return Errno::kINVAL;
   TRY(SplitEdges(range));
+  TRY(Unfold(range));
   InvalidationBatch batch(memory_);
   auto protect = [&](Slot slot, int level, uint64_t, uint64_t before) {
     uint64_t after = pte::WithRights(before, prot);

@@ -29,6 +29,7 @@ class PageTable final : public AddressSpace {
   Result<void> ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& options,
                           DroppedFn dropped) override;
   Result<void> MakePrivate(VirtRange range, Prot prot) override;
+  bool Collapse(VirtAddr va, FrameRun run, const MapOptions& options, DroppedFn dropped) override;
   Result<void> Unmap(VirtRange range, DroppedFn dropped) override;
   void Dissolve(DroppedFn dropped) override;
   Result<void> Protect(VirtRange range, Prot prot) override;
@@ -79,6 +80,7 @@ class PageTable final : public AddressSpace {
   // Rule 5: cuts 2 MiB leaves that straddle an end of the range. ENOMEM: nothing changed.
   Result<void> SplitEdges(VirtRange range);
   Result<void> SplitAll(const std::vector<Slot>& slots);
+  Result<void> Unfold(VirtRange range);
   // Returns the first frame of the block, which is to be retired when the batch has been flushed.
   Frame Split(Slot slot, InvalidationBatch* batch);
   // Cuts the whole 2 MiB leaves in the range that cannot be pointed to the run as they are.

@@ -57,15 +57,17 @@ class PageTable::Cloner {
     if (!result_.ok()) return;
     uint64_t after = before;
     if (cow_) after = pte::WithoutWrite(before) | pte::kSoftCow;
-    // Rule 5: the parent's may be the only 2 MiB entry of the block.
-    const bool split = level == pte::kHugeLevel && parent_->memory_->ClaimsHuge();
-    const Slot target = ChildSlot(va, split ? 0 : level);
+    // Rule 5: the parent's may be the only 2 MiB entry of the block. Most children end, or become
+    // another program, before they have looked at all of it: folded until then.
+    const bool huge = level == pte::kHugeLevel && parent_->memory_->ClaimsHuge();
+    const bool none = !pte::ProtOf(before).any();
+    const Slot target = ChildSlot(va, huge && none ? 0 : level);
     if (!result_.ok()) return;
-    if (split) {
+    if (huge && none) {
       TableView parts = child_->View(target.table);
       for (uint64_t i = 0; i < pte::kEntries; ++i) parts.Store(i, pte::SplitPart(after, i));
     } else {
-      child_->Store(target, after);
+      child_->Store(target, huge ? pte::Folded(after) : after);
     }
     const FrameRun run{pte::FrameOf(before), PagesAt(level)};
     AppendRun(&copied_, run);

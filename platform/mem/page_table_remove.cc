@@ -1,4 +1,4 @@
-// The parts of PageTable that take leaves away: Unmap, ReplaceRun, destruction.
+// The parts of PageTable that take leaves away: Unmap, ReplaceRun, Collapse, destruction.
 #include "platform/base/log.h"
 #include "platform/mem/page_table.h"
 
@@ -21,9 +21,9 @@ struct PageTable::Removal {
 
   void AddLeaf(uint64_t entry, int level) {
     const FrameRun run{pte::FrameOf(entry), PagesAt(level)};
-    if (invalidates && pte::ProtOf(entry).any()) batch.Add(run);
+    if (invalidates && (entry & pte::kPresent) != 0) batch.Add(run);
     AppendRun(&leaves, run);
-    if (level == pte::kHugeLevel) huge.push_back(run.first);
+    if (level == pte::kHugeLevel && !pte::IsFolded(entry)) huge.push_back(run.first);
     if (leaves.size() >= kMaxPendingRuns) Finish();
   }
   void AddTable(Frame table) {
@@ -161,6 +161,24 @@ Result<void> PageTable::ReplaceRun(VirtAddr va, FrameRun run, const MapOptions& 
   ForEachLeaf(range, repoint);
   removal.Finish();
   return Ok();
+}
+
+bool PageTable::Collapse(VirtAddr va, FrameRun run, const MapOptions& options, DroppedFn dropped) {
+  if (va >= kUserEnd || !IsHugeCandidate(va.value(), run.first, run.count)) return false;
+  const auto slot = Find(va.value(), pte::kHugeLevel);
+  const uint64_t before = slot ? Load(*slot) : 0;
+  if (pte::IsEmpty(before) || pte::IsLeaf(before) || !memory_->ClaimHuge(run.first)) return false;
+  const Frame table = pte::FrameOf(before);
+  Removal removal(this, dropped);
+  Store(*slot, LeafEntry(run.first, options, pte::kHugeLevel));
+  const TableView view = View(table);
+  for (uint64_t i = 0; i < pte::kEntries; ++i) {
+    const uint64_t entry = view.Load(i);
+    if (pte::IsLeaf(entry)) removal.AddLeaf(entry, 0);
+  }
+  removal.AddTable(table);
+  removal.Finish();
+  return true;
 }
 
 }  // namespace ringfence::platform

@@ -28,6 +28,17 @@ Result<void> CheckFlags(uint64_t flags, const Credentials& creds) {
   return Ok();
 }
 
+// The child runs on its parent's stack, or on one of its own, and is told its number.
+MemoryManager::ForkHints HintsForFork(const MemoryManagerRef& mm, const platform::ArchState& arch,
+                                      const CloneArgs& args) {
+  MemoryManager::ForkHints hints;
+  hints.alone = mm.use_count() == 1;
+  hints.written.push_back(VirtAddr(StackPointer(arch)));
+  if (args.stack != 0) hints.written.push_back(VirtAddr(args.stack - 1));
+  if ((args.flags & kCloneChildSetTid) != 0) hints.written.push_back(args.child_tid);
+  return hints;
+}
+
 }  // namespace
 
 // What the child gets of the parent's: copies or the same objects, by flags.
@@ -37,7 +48,7 @@ Result<Task::Init> Task::PrepareChild(const CloneArgs& args) {
   child.kernel = kernel_;
   child.context = TRY(kernel_->platform().NewContext());
   child.context->DescendFrom(*context_);
-  child.mm = (flags & kCloneVm) != 0 ? mm_ : TRY(mm_->Fork());
+  child.mm = (flags & kCloneVm) != 0 ? mm_ : TRY(mm_->Fork(HintsForFork(mm_, arch_, args)));
   child.fds = (flags & kCloneFiles) != 0 ? fds_ : fds_->Clone();
   child.fs = (flags & kCloneFs) != 0 ? fs_ : fs_->Clone();
   child.creds = creds();

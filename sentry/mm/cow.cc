@@ -17,6 +17,7 @@ constexpr uint64_t kCopyWindow = 16 * kPageSize;
 // an exit.
 constexpr uint64_t kFileCopyWindow = 64 * kPageSize;
 constexpr uint64_t kReuseWindow = kHugePageSize;
+constexpr uint64_t kReuseBlocks = 32 * kHugePageSize;
 
 }  // namespace
 
@@ -55,9 +56,38 @@ Result<FrameRun> MemoryManagerImpl::CopyRunLocked(FrameRun from) {
   return Errno::kFAULT;
 }
 
+// 2 MiB leaves around that of `addr` that are ours alone again, within `window`; empty when that
+// one is not.
+VirtRange MemoryManagerImpl::OwnedBlocksLocked(VirtAddr addr, VirtRange window) const {
+  const auto ours = [&](VirtAddr block) {
+    const VirtRange range{block, VirtAddr(block.value() + kHugePageSize)};
+    if (!window.contains(range)) return false;
+    const auto leaf = space_->Lookup(block);
+    return leaf && leaf->huge && leaf->soft_cow && !leaf->soft_shared &&
+           memory_->OneReference({leaf->frame, kPagesPerHuge});
+  };
+  VirtRange same{addr.huge_down(), addr.huge_down()};
+  while (ours(same.end)) same.end = VirtAddr(same.end.value() + kHugePageSize);
+  if (same.empty()) return same;
+  while (ours(VirtAddr(same.start.value() - kHugePageSize))) {
+    same.start = VirtAddr(same.start.value() - kHugePageSize);
+  }
+  return same;
+}
+
 FaultResult MemoryManagerImpl::CopyOnWriteLocked(const Vma& vma, VirtAddr addr, const Leaf& leaf) {
+  if (memory_->IsZeroFrame(leaf.frame)) return WriteToZeroesLocked(vma, addr);
   const bool owned = OwnedLocked(leaf);
+  if (!leaf.soft_shared && hot_pages_ != nullptr) hot_pages_->Note(addr);
   const uint64_t size = owned ? kReuseWindow : leaf.soft_shared ? kFileCopyWindow : kCopyWindow;
+  if (owned && leaf.huge) {
+    const uint64_t from = addr.value() & ~(kReuseBlocks - 1);
+    const VirtRange blocks =
+        OwnedBlocksLocked(addr, vma.Clip({VirtAddr(from), VirtAddr(from + kReuseBlocks)}));
+    if (!blocks.empty() && space_->MakePrivate(blocks, vma.LeafProt()).ok()) {
+      return FaultResult::kHandled;
+    }
+  }
   const VirtAddr low(addr.value() & ~(size - 1));
   VirtRange same = AlikeAroundLocked(addr, vma.Clip({low, VirtAddr(low.value() + size)}), leaf);
 

@@ -10,12 +10,7 @@ namespace {
 
 using platform::Leaf;
 
-// Pages that one fault on anonymous memory fills: few enough not to waste, many enough that the
-// cost of an exit is shared.
-constexpr uint64_t kAnonymousWindow = 16 * kPageSize;
-// The same where memory is used from one end to the other: a heap that grows.
-constexpr uint64_t kGrowingWindow = 256 * kPageSize;
-// The same for private copies of a file's pages.
+// Pages that a first write to private memory of a file copies.
 constexpr uint64_t kCopyWindow = 64 * kPageSize;
 
 bool Allows(const Vma& vma, Access access) {
@@ -59,7 +54,8 @@ Result<void> MemoryManagerImpl::MapRunLocked(VirtAddr va, FrameRun run, const Ma
     memory_->Unref(run);
     return mapped.error();
   }
-  resident_pages_ += run.count;
+  // As on Linux, zeroes that all share are nobody's.
+  if (!memory_->IsZeroFrame(run.first)) resident_pages_ += run.count;
   peak_resident_ = std::max(peak_resident_, resident_pages_);
   return Ok();
 }
@@ -96,7 +92,13 @@ FaultResult MemoryManagerImpl::FaultLocked(VirtAddr addr, Access access) {
   ++minor_faults_;
   const std::optional<Leaf> leaf = space_->Lookup(addr);
   if (!leaf) return MissingLocked(*vma, addr, access);
-  if (Satisfies(leaf->prot, access)) return FaultResult::kHandled;  // somebody was faster
+  if (Satisfies(leaf->prot, access)) {
+    // Somebody was faster, or a child of fork(2) comes here for the first time (CloneInto).
+    if (!leaf->huge) return FaultResult::kHandled;
+    const VirtRange block = vma->Clip(AlignedWindow(addr, kHugePageSize));
+    return space_->Protect(block, leaf->prot).ok() ? FaultResult::kHandled
+                                                   : FaultResult::kOutOfMemory;
+  }
   if (access == Access::kWrite && !vma->shared) return CopyOnWriteLocked(*vma, addr, *leaf);
   // A shared page with fewer rights than its VMA: fetch it again.
   const VirtRange page{addr, VirtAddr(addr.value() + kPageSize)};
@@ -105,38 +107,9 @@ FaultResult MemoryManagerImpl::FaultLocked(VirtAddr addr, Access access) {
 }
 
 FaultResult MemoryManagerImpl::MissingLocked(const Vma& vma, VirtAddr addr, Access access) {
-  if (vma.private_anonymous()) return AnonymousLocked(vma, addr);
+  if (vma.private_anonymous()) return AnonymousLocked(vma, addr, access);
   if (access == Access::kWrite && !vma.shared) return CopyFromObjectLocked(vma, addr);
   return ObjectLocked(vma, addr);
-}
-
-bool MemoryManagerImpl::TryHugeLocked(const Vma& vma, VirtAddr addr) {
-  const VirtRange block = AlignedWindow(addr, kHugePageSize);
-  if (vma.huge == HugePolicy::kNever || !vma.range.contains(block)) return false;
-  if (AnyLeafLocked(block)) return false;
-  auto run = memory_->Allocate(kPagesPerHuge);
-  return run.ok() && MapRunLocked(block.start, *run, {.prot = vma.LeafProt()}).ok();
-}
-
-FaultResult MemoryManagerImpl::AnonymousLocked(const Vma& vma, VirtAddr addr) {
-  if (TryHugeLocked(vma, addr)) return FaultResult::kHandled;
-  const VirtAddr low = AlignedWindow(addr, kAnonymousWindow).start;
-  const bool growing =
-      low > vma.range.start && space_->Lookup(VirtAddr(low.value() - kPageSize)).has_value();
-  // Not into the next block of 2 MiB, which may get an entry of its own.
-  const uint64_t block_end = low.huge_down().value() + kHugePageSize;
-  const uint64_t more = growing ? kGrowingWindow : kAnonymousWindow;
-  const VirtRange windows[] = {{low, VirtAddr(std::min(low.value() + more, block_end))},
-                               {low, VirtAddr(low.value() + kAnonymousWindow)},
-                               {addr, VirtAddr(addr.value() + kPageSize)}};
-  for (const VirtRange& window : windows) {
-    const VirtRange hole = HoleAroundLocked(addr, vma.Clip(window));
-    const auto run = memory_->Allocate(hole.pages());
-    if (run.ok() && MapRunLocked(hole.start, *run, {.prot = vma.LeafProt()}).ok()) {
-      return FaultResult::kHandled;
-    }
-  }
-  return FaultResult::kOutOfMemory;
 }
 
 Result<VirtAddr> MemoryManagerImpl::MapObjectRunLocked(const Vma& vma, VirtAddr addr,

@@ -37,7 +37,7 @@ Result<uint64_t> RoundLength(uint64_t length) {
 
 }  // namespace
 
-Result<VirtAddr> MemoryManagerImpl::FindFreeLocked(uint64_t length) const {
+Result<VirtAddr> MemoryManagerImpl::FindFreeLocked(uint64_t length) {
   // Blocks of 2 MiB are worth having 2 MiB entries: aligned when there is room to choose.
   if (length >= kHugePageSize && length < kUserEnd.value() - kHugePageSize) {
     auto at = vmas_.FindTopDown(length + kHugePageSize - kPageSize, kMmapMinAddr, mmap_base_);
@@ -188,7 +188,7 @@ void MemoryManagerImpl::FaultAheadLocked(VirtAddr addr) {
 
 Result<void> MemoryManagerImpl::DropLeavesLocked(VirtRange range) {
   return space_->Unmap(range, [this](FrameRun run) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    resident_pages_ -= run.count;
+    if (!memory_->IsZeroFrame(run.first)) resident_pages_ -= run.count;
     memory_->Unref(run);
   });
 }

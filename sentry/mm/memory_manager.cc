@@ -1,4 +1,4 @@
-// Creation, fork, limits and what execve recorded.
+// Creation, limits and what execve recorded.
 #include "sentry/mm/memory_manager.h"
 
 #include <sys/random.h>
@@ -55,35 +55,6 @@ MemoryManagerImpl::~MemoryManagerImpl() {
   NoteAllTrapsLocked();
   // The last task that used it has left the guest.
   space_->Dissolve([this](FrameRun run) { memory_->Unref(run); });
-}
-
-Result<std::shared_ptr<MemoryManager>> MemoryManagerImpl::Fork() {
-  auto child = std::make_shared<MemoryManagerImpl>(platform_, TRY(platform_->NewAddressSpace()),
-                                                   Options{.randomize = false});
-  absl::MutexLock lock(&mutex_);
-  // Nobody else knows the child: its lock is for the analysis (and for ZapMappable, which finds
-  // it as soon as its first VMA is announced).
-  absl::MutexLock child_lock(&child->mutex_);
-  child->mmap_base_ = mmap_base_;
-  child->brk_start_ = brk_start_;
-  child->brk_ = brk_;
-  child->limits_ = limits_;
-  child->image_ = image_;
-  for (const auto& [start, vma] : vmas_) {
-    if (vma.dont_fork) continue;
-    Vma copy = vma;
-    copy.locked = Locked::kNo;
-    TRY(child->InsertLocked(std::move(copy)));
-    if (vma.wipe_on_fork) continue;
-    TRY(space_->CloneInto(*child->space_, vma.range, !vma.shared));
-  }
-  TRY(space_->CopyCallSitesTo(*child->space_));
-  child->call_sites_ = call_sites_;
-  child->space_->Visit({VirtAddr(0), kUserEnd},
-                       [&](VirtAddr, FrameRun run, const platform::Leaf&)
-                           ABSL_NO_THREAD_SAFETY_ANALYSIS { child->resident_pages_ += run.count; });
-  child->peak_resident_ = child->resident_pages_;
-  return std::shared_ptr<MemoryManager>(std::move(child));
 }
 
 void MemoryManagerImpl::SetLimits(const Limits& limits) {

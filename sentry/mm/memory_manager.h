@@ -101,7 +101,12 @@ class MemoryManager : public std::enable_shared_from_this<MemoryManager> {
   virtual ~MemoryManager() = default;
 
   // Copy for fork(2): private memory copy-on-write, shared memory shared. ENOMEM.
-  virtual Result<std::shared_ptr<MemoryManager>> Fork() = 0;
+  struct ForkHints {
+    bool alone = false;               // nobody else runs in this memory meanwhile
+    std::vector<VirtAddr> written{};  // what the child is going to write first
+  };
+  virtual Result<std::shared_ptr<MemoryManager>> Fork(const ForkHints& hints) = 0;
+  Result<std::shared_ptr<MemoryManager>> Fork() { return Fork(ForkHints{}); }
 
   // mmap family; errors as in the man pages. Lengths and addresses come from the guest unchecked.
   virtual Result<VirtAddr> Map(const MapRequest& request) = 0;

@@ -1,7 +1,7 @@
 // MemoryManagerImpl: the MemoryManager of memory_manager.h. One class, its methods by subject:
-// map.cc (mmap, munmap, mprotect, brk), remap.cc, fault.cc, cow.cc, rewrite.cc, copy.cc, advise.cc,
-// lock.cc, memory_manager.cc (fork), query.cc (usage, mincore, msync, policies), usage.cc (smaps),
-// futex_words.cc.
+// map.cc (mmap, munmap, mprotect, brk), remap.cc, fault.cc, anonymous.cc, cow.cc, fork.cc,
+// rewrite.cc, copy.cc, advise.cc, lock.cc, memory_manager.cc, query.cc (usage, mincore, msync,
+// policies), usage.cc (smaps), futex_words.cc.
 //
 // Lock order: mutex_ before locks of objects (Mappable) and of the platform. FooLocked() needs
 // mutex_ held. Copies hold it as readers: a frame with a leaf stays alive as long as they do.
@@ -19,6 +19,7 @@
 #include "absl/synchronization/mutex.h"
 #include "sentry/mm/arch/call_site_code.h"
 #include "sentry/mm/call_sites.h"
+#include "sentry/mm/hot_pages.h"
 #include "sentry/mm/memory_manager.h"
 #include "sentry/mm/vma.h"
 
@@ -30,7 +31,8 @@ class MemoryManagerImpl final : public MemoryManager {
                     const Options& options);
   ~MemoryManagerImpl() override;
 
-  Result<std::shared_ptr<MemoryManager>> Fork() override;
+  using MemoryManager::Fork;
+  Result<std::shared_ptr<MemoryManager>> Fork(const ForkHints& hints) override;
   Result<VirtAddr> Map(const MapRequest& request) override;
   Result<void> Unmap(VirtAddr addr, uint64_t length) override;
   Result<void> Protect(VirtAddr addr, uint64_t length, Prot prot) override;
@@ -83,7 +85,7 @@ class MemoryManagerImpl final : public MemoryManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<VirtAddr> CheckFixedLocked(const MapRequest& request, uint64_t length) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  Result<VirtAddr> FindFreeLocked(uint64_t length) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  Result<VirtAddr> FindFreeLocked(uint64_t length) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<void> CheckExpandLocked(const VmaAttributes& attributes, uint64_t more,
                                  uint64_t less) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   Result<void> UnmapLocked(VirtRange range) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -95,6 +97,14 @@ class MemoryManagerImpl final : public MemoryManager {
   void AccountLocked(const VmaAttributes& attributes, uint64_t bytes, int sign)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void AccountRangeLocked(VirtRange range, int sign) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // --- fork.cc ---
+  Result<void> CopyFrom(MemoryManagerImpl& parent, const ForkHints& hints)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, parent.mutex_);
+  Result<void> CopyVmaFrom(MemoryManagerImpl& parent, const Vma& vma,
+                           const std::vector<VirtAddr>& hot)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_, parent.mutex_);
+  bool IsCopiedAheadLocked(VirtAddr addr) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
 
   // --- leaves ---
   // Removes leaves and drops their references. ENOMEM: nothing changed.
@@ -111,14 +121,12 @@ class MemoryManagerImpl final : public MemoryManager {
   FaultResult FaultLocked(VirtAddr addr, Access access) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FaultResult MissingLocked(const Vma& vma, VirtAddr addr, Access access)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  FaultResult AnonymousLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FaultResult ObjectLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   FaultResult CopyFromObjectLocked(const Vma& vma, VirtAddr addr)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Maps object pages from `addr` on, up to `limit`; EFAULT and so on from the object.
   Result<VirtAddr> MapObjectRunLocked(const Vma& vma, VirtAddr addr, VirtAddr limit)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  bool TryHugeLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Result<void> MapCopiesLocked(const Vma& vma, VirtRange range, uint64_t wanted)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Extends the stack VMA above `addr` down to it.
@@ -133,10 +141,30 @@ class MemoryManagerImpl final : public MemoryManager {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static Errno ErrnoOf(FaultResult result);
 
+  // --- anonymous.cc ---
+  // What a fault in a block of 2 MiB brings: the block; more of it in pages; a few pages, to see
+  // whether more are wanted; a page, since blocks are used sparsely here; the block, of which a few
+  // pages are there already.
+  enum class BlockUse { kWhole, kPages, kProbe, kSparse, kPromote };
+  BlockUse BlockUseLocked(const Vma& vma, VirtAddr addr) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  uint64_t PagesInLocked(VirtRange range) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  FaultResult AnonymousLocked(const Vma& vma, VirtAddr addr, Access access)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MapZeroesLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool OnlyZeroesLocked(VirtRange range) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  FaultResult WriteToZeroesLocked(const Vma& vma, VirtAddr addr)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MapBlockLocked(const Vma& vma, VirtAddr block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MapHoleLocked(const Vma& vma, VirtRange hole) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool PromoteLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FaultStrideAheadLocked(const Vma& vma, VirtAddr addr) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // --- cow.cc ---
   FaultResult CopyOnWriteLocked(const Vma& vma, VirtAddr addr, const platform::Leaf& leaf)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool OwnedLocked(const platform::Leaf& leaf) const;
+  VirtRange OwnedBlocksLocked(VirtAddr addr, VirtRange window) const
+      ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   VirtRange AlikeAroundLocked(VirtAddr addr, VirtRange window, const platform::Leaf& leaf) const;
   Result<FrameRun> CopyRunLocked(FrameRun from);
 
@@ -210,6 +238,12 @@ class MemoryManagerImpl final : public MemoryManager {
   uint64_t resident_pages_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t peak_resident_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t minor_faults_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Of this process, of its children and of theirs.
+  std::shared_ptr<HotPages> hot_pages_ ABSL_GUARDED_BY(mutex_);
+  struct Stride {
+    uint64_t last = 0, delta = 0;  // of the latest fault in sparse memory, from the one before
+    unsigned streak = 0;           // faults in a row at this distance
+  } stride_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, CallSite> call_sites_ ABSL_GUARDED_BY(mutex_);  // by address
 };
 

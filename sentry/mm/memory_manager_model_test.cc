@@ -136,14 +136,16 @@ class Model {
     REQUIRE(mm_->GetUsage().virtual_bytes == covered * kPageSize);
   }
   std::unique_ptr<Model> Fork() const {
-    auto child = mm_->Fork();
+    auto child = mm_->Fork({.alone = true});
     REQUIRE(child.ok());
     return std::make_unique<Model>(*child, pages_);
   }
   uint64_t CountResident() const {
     uint64_t pages = 0;
     mm_->space().Visit({VirtAddr(0), platform::kUserEnd},
-                       [&](VirtAddr, FrameRun run, const platform::Leaf&) { pages += run.count; });
+                       [&](VirtAddr, FrameRun run, const platform::Leaf&) {
+                         if (!mm_->platform().memory().IsZeroFrame(run.first)) pages += run.count;
+                       });
     REQUIRE(mm_->GetUsage().resident_bytes == pages * kPageSize);
     return pages;
   }

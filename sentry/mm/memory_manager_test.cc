@@ -2,6 +2,10 @@
 #include "sentry/mm/memory_manager.h"
 
 #include <catch2/catch.hpp>
+#include <iterator>
+#include <map>
+#include <random>
+#include <utility>
 
 #include "sentry/mm/testing.h"
 
@@ -104,6 +108,80 @@ TEST_CASE("memory used from one end to the other comes 256 pages at a time, up t
   CHECK(mm->GetUsage().resident_bytes == (480 + 512 + 16) * kPageSize);
 }
 
+TEST_CASE("bug: a byte for each 2 MiB of 4 GiB took 4 GiB") {
+  MemoryPlatform platform(128 * kMiB);
+  auto mm = NewMm(platform);
+  MapRequest request = Anonymous(4096 * kMiB);
+  request.noreserve = true;
+  const uint64_t a = Map(*mm, request);
+  for (uint64_t at = a; at < a + 4096 * kMiB; at += 2 * kMiB) {
+    REQUIRE(GuestWrite(*mm, at, at) == FaultResult::kHandled);
+  }
+  CHECK(UsedMemory(platform) < 40 * kMiB);
+  CHECK(mm->GetUsage().minor_faults < 2048 / 8);
+  for (uint64_t at = a; at < a + 4096 * kMiB; at += 2 * kMiB) REQUIRE(GuestRead(*mm, at) == at);
+}
+
+TEST_CASE("a large mapping that is used densely comes in 2 MiB blocks, with what was there") {
+  MemoryPlatform platform(128 * kMiB);
+  auto mm = NewMm(platform);
+  const uint64_t a = Map(*mm, Anonymous(64 * kMiB));
+  for (uint64_t at = a; at < a + 64 * kMiB; at += kPageSize) {
+    REQUIRE(GuestWrite(*mm, at, at) == FaultResult::kHandled);
+  }
+  for (uint64_t at = a; at < a + 64 * kMiB; at += 2 * kMiB) {
+    CHECK(mm->space().Lookup(VirtAddr(at))->huge);
+  }
+  CHECK(mm->GetUsage().minor_faults <= 32 + 3);
+  for (uint64_t at = a; at < a + 64 * kMiB; at += kPageSize) REQUIRE(GuestRead(*mm, at) == at);
+}
+
+TEST_CASE("large memory that is only read takes none") {
+  MemoryPlatform platform;
+  auto mm = NewMm(platform);
+  const uint64_t a = Map(*mm, Anonymous(64 * kMiB));
+  for (uint64_t at = a; at < a + 64 * kMiB; at += kPageSize) REQUIRE(GuestRead(*mm, at) == 0);
+  CHECK(UsedMemory(platform) < kMiB);  // page tables
+  CHECK(mm->GetUsage().resident_bytes == 0);
+  CHECK(mm->GetUsage().minor_faults <= 2 * 32 + 2);
+  auto child = mm->Fork().value();
+  REQUIRE(GuestWrite(*mm, a + 3 * kMiB, 1) == FaultResult::kHandled);
+  CHECK(mm->GetUsage().resident_bytes > 0);
+  REQUIRE(GuestWrite(*child, a + 3 * kMiB, 2) == FaultResult::kHandled);
+  CHECK(GuestRead(*mm, a + 3 * kMiB) == 1);
+  for (uint64_t at = a; at < a + 64 * kMiB; at += kPageSize) {
+    const uint64_t there = at == a + 3 * kMiB ? 1 : 0;
+    REQUIRE(GuestRead(*mm, at) == there);
+    REQUIRE(GuestRead(*child, at) == 2 * there);
+  }
+  // A call that reads, and one that writes.
+  uint64_t word = 1;
+  REQUIRE(mm->CopyIn(&word, VirtAddr(a + 9 * kMiB), sizeof(word)).ok());
+  CHECK(word == 0);
+  word = 5;
+  REQUIRE(mm->CopyOut(VirtAddr(a + 9 * kMiB), &word, sizeof(word)).ok());
+  CHECK(GuestRead(*mm, a + 9 * kMiB) == 5);
+  CHECK(GuestRead(*child, a + 9 * kMiB) == 0);
+  REQUIRE(mm->Unmap(VirtAddr(a), 64 * kMiB).ok());
+  CHECK(mm->GetUsage().resident_bytes == 0);
+}
+
+TEST_CASE("what somebody has pinned is not moved to a 2 MiB block") {
+  MemoryPlatform platform;
+  auto mm = NewMm(platform);
+  const uint64_t a = Map(*mm, Anonymous(64 * kMiB));
+  const uint64_t first = (a + 32 * kMiB - 1) / (32 * kMiB) * (32 * kMiB);
+  REQUIRE(GuestWrite(*mm, first, 1) == FaultResult::kHandled);
+  const auto frame = mm->space().Lookup(VirtAddr(first))->frame;
+  auto pinned = mm->Pin(VirtAddr(first), kPageSize, Access::kWrite);
+  REQUIRE(pinned.ok());
+  REQUIRE(GuestWrite(*mm, first + 16 * kPageSize, 2) == FaultResult::kHandled);
+  CHECK(mm->space().Lookup(VirtAddr(first))->frame == frame);
+  pinned->reset();
+  REQUIRE(GuestWrite(*mm, first + 500 * kPageSize, 3) == FaultResult::kHandled);
+  CHECK(GuestRead(*mm, first) == 1);
+}
+
 TEST_CASE("a heap that grows has its first pages") {
   MemoryPlatform platform;
   auto mm = NewMm(platform);
@@ -174,6 +252,38 @@ TEST_CASE("addresses go down from the mmap base and are random if wanted") {
   CHECK(a < 0x7ffffffff000 - 128 * kMiB);
   auto r1 = NewMm(platform, true), r2 = NewMm(platform, true);
   CHECK(Map(*r1, Anonymous(kPageSize)) != Map(*r2, Anonymous(kPageSize)));
+}
+
+TEST_CASE("an address is the highest that is free, however the holes came about") {
+  MemoryPlatform platform;
+  auto mm = NewMm(platform);
+  std::minstd_rand random(7);
+  std::map<uint64_t, uint64_t> used;  // start, end
+  const uint64_t top = Map(*mm, Anonymous(kPageSize)) + kPageSize;
+  used[top - kPageSize] = top;
+  const auto expected = [&](uint64_t length) {
+    uint64_t end = top;
+    for (auto it = used.rbegin(); it != used.rend(); ++it) {
+      if (end - it->second >= length) return end - length;
+      end = it->first;
+    }
+    return end - length;
+  };
+  for (int i = 0; i < 3000; ++i) {
+    if (used.size() < 40 || random() % 2 == 0) {
+      const uint64_t length = (1 + random() % (random() % 4 == 0 ? 300 : 4)) * kPageSize;
+      // Alike neighbours would become one, which is not what this is about.
+      const Prot prot = random() % 2 == 0 ? Prot::RW() : Prot::R();
+      const uint64_t at = Map(*mm, Anonymous(length, prot));
+      REQUIRE(at == expected(length));
+      used[at] = at + length;
+    } else {
+      auto it = used.begin();
+      std::advance(it, random() % used.size());
+      REQUIRE(mm->Unmap(VirtAddr(it->first), it->second - it->first).ok());
+      used.erase(it);
+    }
+  }
 }
 
 TEST_CASE("neighbours that are alike become one mapping") {
@@ -265,6 +375,88 @@ TEST_CASE("fork of 2 MiB blocks") {
     CHECK(GuestRead(*mm, a) == 3);
   }
   CHECK(UsedMemory(platform) == before);
+}
+
+// Faults of the child, and of the parent after it, that write to these pages after a fork.
+std::pair<uint64_t, uint64_t> FaultsAfterFork(MemoryManager& mm, uint64_t a, int pages,
+                                              bool alone) {
+  auto child = mm.Fork({.alone = alone}).value();
+  const uint64_t before = mm.GetUsage().minor_faults;
+  for (int i = 0; i < pages; ++i) {
+    REQUIRE(GuestRead(*child, a + i * kPageSize) == 5);
+    REQUIRE(GuestWrite(*child, a + i * kPageSize, 6) == FaultResult::kHandled);
+    REQUIRE(GuestRead(mm, a + i * kPageSize) == 5);
+  }
+  for (int i = 0; i < pages; ++i) {
+    REQUIRE(GuestWrite(mm, a + i * kPageSize, 7) == FaultResult::kHandled);
+    REQUIRE(GuestRead(*child, a + i * kPageSize) == 6);
+    REQUIRE(GuestWrite(mm, a + i * kPageSize, 5) == FaultResult::kHandled);
+  }
+  return {child->GetUsage().minor_faults, mm.GetUsage().minor_faults - before};
+}
+
+TEST_CASE("pages that are written after each fork are copied by it") {
+  MemoryPlatform platform;
+  auto mm = NewMm(platform);
+  const uint64_t a = Map(*mm, Anonymous(128 * kPageSize));
+  for (int i = 0; i < 128; ++i)
+    REQUIRE(GuestWrite(*mm, a + i * kPageSize, 5) == FaultResult::kHandled);
+  CHECK(FaultsAfterFork(*mm, a, 32, true).first > 0);
+  for (int i = 0; i < 8; ++i) FaultsAfterFork(*mm, a, 32, true);
+  CHECK(FaultsAfterFork(*mm, a, 32, true) == std::pair<uint64_t, uint64_t>(0, 0));
+  // Of what the child alone writes the parent's page stays shared, and is copied each time.
+  for (int i = 0; i < 3; ++i) {
+    auto child = mm->Fork({.alone = true}).value();
+    REQUIRE(GuestWrite(*child, a + 100 * kPageSize, 8) == FaultResult::kHandled);
+    CHECK(child->GetUsage().minor_faults == (i == 0 ? 1u : 0u));
+    CHECK(GuestRead(*mm, a + 100 * kPageSize) == 5);
+  }
+  // With threads that go on writing every page is shared first.
+  CHECK(FaultsAfterFork(*mm, a, 32, false).first > 0);
+  // What the child is known to write is copied the first time.
+  auto other = NewMm(platform);
+  const uint64_t b = Map(*other, Anonymous(4 * kPageSize));
+  REQUIRE(GuestWrite(*other, b, 1) == FaultResult::kHandled);
+  auto child = other->Fork({.alone = true, .written = {VirtAddr(b + 8)}}).value();
+  REQUIRE(GuestWrite(*child, b, 2) == FaultResult::kHandled);
+  CHECK(child->GetUsage().minor_faults == 0);
+  CHECK(GuestRead(*other, b) == 1);
+}
+
+TEST_CASE("a pinned page is not copied by a fork but on write") {
+  MemoryPlatform platform;
+  auto mm = NewMm(platform);
+  const uint64_t a = Map(*mm, Anonymous(4 * kPageSize));
+  REQUIRE(GuestWrite(*mm, a, 1) == FaultResult::kHandled);
+  auto pinned = mm->Pin(VirtAddr(a), kPageSize, Access::kWrite);
+  REQUIRE(pinned.ok());
+  auto child = mm->Fork({.alone = true, .written = {VirtAddr(a)}}).value();
+  CHECK(child->space().Lookup(VirtAddr(a))->soft_cow);
+}
+
+TEST_CASE("a child of 2 MiB blocks reads and writes them, and gives them back") {
+  MemoryPlatform platform;
+  auto mm = NewMm(platform);
+  const uint64_t a = Map(*mm, Anonymous(8 * kMiB));
+  for (uint64_t at = a; at < a + 8 * kMiB; at += kPageSize) {
+    REQUIRE(GuestWrite(*mm, at, at) == FaultResult::kHandled);
+  }
+  const uint64_t used = UsedMemory(platform);
+  {
+    auto child = mm->Fork({.alone = true}).value();
+    for (uint64_t at = a; at < a + 4 * kMiB; at += 5 * kPageSize)
+      REQUIRE(GuestRead(*child, at) == at);
+    REQUIRE(GuestWrite(*child, a + 5 * kMiB, 1) == FaultResult::kHandled);
+    CHECK(GuestRead(*mm, a + 5 * kMiB) == a + 5 * kMiB);
+    REQUIRE(GuestWrite(*mm, a + 7 * kMiB, 2) == FaultResult::kHandled);
+    CHECK(GuestRead(*child, a + 7 * kMiB) == a + 7 * kMiB);
+  }
+  CHECK(UsedMemory(platform) <= used + 2 * kPageSize);
+  // Ours again, all with one fault.
+  const uint64_t faults = mm->GetUsage().minor_faults;
+  REQUIRE(GuestWrite(*mm, a + 2 * kMiB, 3) == FaultResult::kHandled);
+  REQUIRE(GuestWrite(*mm, a + 4 * kMiB, 3) == FaultResult::kHandled);
+  CHECK(mm->GetUsage().minor_faults == faults + 1);
 }
 
 TEST_CASE("shared anonymous memory is shared with the child") {

@@ -51,6 +51,7 @@ std::string FlagsOf(const Vma& vma, bool has_anonymous) {
 // is pinned for the moment counts as well.
 void MemoryManagerImpl::AddLeavesLocked(const Vma& vma, FrameRun run, const platform::Leaf& leaf,
                                         VmaUsage* usage) const {
+  if (memory_->IsZeroFrame(run.first)) return;
   const bool of_host = memory_->IsFileFrame(run.first);
   const bool of_object = leaf.soft_shared;
   // What a file of the host has in memory is the host's to write back: clean to us. Everything else

@@ -1,5 +1,7 @@
 #include "sentry/mm/vma.h"
 
+#include <algorithm>
+#include <bit>
 #include <iterator>
 #include <utility>
 
@@ -106,6 +108,7 @@ void VmaMap::Remove(VirtRange range) {
     Withdraw(it->second);
     it = map_.erase(it);
   }
+  NoteHole(range);
 }
 
 void VmaMap::GrowDown(Map::iterator it, VirtAddr new_start) {
@@ -164,15 +167,39 @@ void VmaMap::Withdraw(const Vma& vma) {
   if (vma.object != nullptr) vma.object->RemoveMapping(owner_, vma.range, vma.page);
 }
 
-std::optional<VirtAddr> VmaMap::FindTopDown(uint64_t length, VirtAddr low, VirtAddr high) const {
-  uint64_t top = high.value();
-  // From the first VMA that ends after `high` downwards: the gap below each is tried in turn.
-  auto it = From(high);
+void VmaMap::NoteHole(VirtRange range) {
+  const auto next = From(range.start);
+  uint64_t top = next == map_.end() ? full_high_.value() : StartWithGap(next->second);
+  top = std::min(top, full_high_.value());
+  const uint64_t bottom = next == map_.begin() ? 0 : std::prev(next)->second.range.end.value();
+  for (unsigned n = 0; n < kSizeClasses; ++n) {
+    if (top < bottom || (top - bottom) >> kPageShift >> n == 0) break;
+    full_above_[n] = std::max(full_above_[n], top);
+  }
+}
+
+std::optional<VirtAddr> VmaMap::FindTopDown(uint64_t length, VirtAddr low, VirtAddr high) {
+  if (low != full_low_ || high != full_high_) {
+    full_low_ = low;
+    full_high_ = high;
+    full_above_.fill(high.value());
+  }
+  const unsigned size_class =
+      std::min<unsigned>(std::bit_width(length >> kPageShift) - 1, kSizeClasses - 1);
+  uint64_t& full_above = full_above_[size_class];
+  bool full = true;  // so far
+  uint64_t top = full_above;
+  // From the first VMA that ends after `top` downwards: the gap below each is tried in turn.
+  auto it = From(VirtAddr(top));
   if (it != map_.end() && StartWithGap(it->second) < top) top = StartWithGap(it->second);
   while (true) {
     const bool first = it == map_.begin();
     uint64_t bottom = first ? 0 : std::prev(it)->second.range.end.value();
     if (bottom < low.value()) bottom = low.value();
+    if (full) {
+      full_above = top;
+      full = top < bottom || (top - bottom) >> kPageShift >> size_class == 0;
+    }
     if (top > bottom && top - bottom >= length) return VirtAddr(top - length);
     if (first || std::prev(it)->second.range.start <= low) return std::nullopt;
     --it;

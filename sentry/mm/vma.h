@@ -8,6 +8,7 @@
 #ifndef RINGFENCE_SENTRY_MM_VMA_H_
 #define RINGFENCE_SENTRY_MM_VMA_H_
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -114,7 +115,9 @@ class VmaMap {
 
   // A free range of `length` bytes in [low, high), as high or as low as possible; keeps the guard
   // gap below stacks.
-  std::optional<VirtAddr> FindTopDown(uint64_t length, VirtAddr low, VirtAddr high) const;
+  // The former remembers where the search has to begin, so that a process with very many mappings
+  // does not pass over all of them again and again.
+  std::optional<VirtAddr> FindTopDown(uint64_t length, VirtAddr low, VirtAddr high);
   std::optional<VirtAddr> FindBottomUp(uint64_t length, VirtAddr low, VirtAddr high) const;
 
  private:
@@ -124,9 +127,17 @@ class VmaMap {
   void Announce(const Vma& vma);
   void Withdraw(const Vma& vma);
   static bool CanMerge(const Vma& a, const Vma& b);
+  // The hole around `range`, which is free, has come up.
+  void NoteHole(VirtRange range);
 
   MemoryManager* const owner_;
   Map map_;
+
+  // For FindTopDown between these two: no hole of 2^n pages or more has its top above
+  // full_above_[n].
+  static constexpr unsigned kSizeClasses = 36;
+  VirtAddr full_low_, full_high_;
+  std::array<uint64_t, kSizeClasses> full_above_{};
 };
 
 }  // namespace ringfence::sentry

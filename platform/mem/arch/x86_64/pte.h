@@ -3,7 +3,8 @@
 // Architecture-neutral code includes this as "platform/mem/arch/pte.h".
 //
 // An entry of zero is empty. Table entries are present, writable and user-accessible: leaves alone
-// decide. A leaf has kSoftLeaf set; with Prot none it is not present but keeps its frame. Accessed
+// decide. A leaf has kSoftLeaf set; with Prot none it is not present but keeps its frame, and so
+// does a folded one (kSoftFolded), which keeps its rights as well. Accessed
 // and Dirty are preset so that the CPU never writes to a table. Memory types: write-back.
 #ifndef RINGFENCE_PLATFORM_MEM_ARCH_X86_64_PTE_H_
 #define RINGFENCE_PLATFORM_MEM_ARCH_X86_64_PTE_H_
@@ -33,6 +34,8 @@ inline constexpr uint64_t kHuge = uint64_t{1} << 7;  // PS; only at kHugeLevel
 inline constexpr uint64_t kSoftLeaf = uint64_t{1} << 9;
 inline constexpr uint64_t kSoftCow = uint64_t{1} << 10;
 inline constexpr uint64_t kSoftShared = uint64_t{1} << 11;
+// A 2 MiB leaf that the CPU is not to see: 512 small ones that nobody has asked for yet.
+inline constexpr uint64_t kSoftFolded = uint64_t{1} << 52;
 inline constexpr uint64_t kNoExecute = uint64_t{1} << 63;
 inline constexpr uint64_t kFrameMask = 0x000ffffffffff000;
 inline constexpr uint64_t kRights = kPresent | kWrite | kNoExecute;
@@ -43,6 +46,7 @@ constexpr uint64_t Index(uint64_t va, int level) { return (va >> Shift(level)) &
 
 constexpr bool IsEmpty(uint64_t entry) { return entry == 0; }
 constexpr bool IsLeaf(uint64_t entry) { return (entry & kSoftLeaf) != 0; }
+constexpr bool IsFolded(uint64_t entry) { return (entry & kSoftFolded) != 0; }
 constexpr Frame FrameOf(uint64_t entry) { return Frame{(entry & kFrameMask) >> kPageShift}; }
 
 constexpr uint64_t Table(Frame frame) {
@@ -62,7 +66,7 @@ constexpr uint64_t SupervisorLeaf(Frame frame, Prot prot) {
 constexpr uint64_t WithRights(uint64_t leaf, Prot prot) { return (leaf & ~kRights) | Rights(prot); }
 constexpr uint64_t WithoutWrite(uint64_t leaf) { return leaf & ~kWrite; }
 constexpr Prot ProtOf(uint64_t leaf) {
-  const bool present = (leaf & kPresent) != 0;
+  const bool present = (leaf & (kPresent | kSoftFolded)) != 0;
   return {present, present && (leaf & kWrite) != 0, present && (leaf & kNoExecute) == 0};
 }
 // A translation loaded from `before` must not be used once `after` holds.
@@ -73,9 +77,12 @@ constexpr bool IsDowngrade(uint64_t before, uint64_t after) {
   return lost != 0 || FrameOf(before) != FrameOf(after);
 }
 
+// A present 2 MiB leaf, as long as it is not cut.
+constexpr uint64_t Folded(uint64_t huge) { return (huge & ~kPresent) | kSoftFolded; }
 // What the 4 KiB entry number `index` is when the 2 MiB leaf `huge` is cut into 512.
 constexpr uint64_t SplitPart(uint64_t huge, uint64_t index) {
-  return (huge & ~kHuge) + (index << kPageShift);
+  const uint64_t seen = IsFolded(huge) ? (huge & ~kSoftFolded) | kPresent : huge;
+  return (seen & ~kHuge) + (index << kPageShift);
 }
 
 }  // namespace ringfence::platform::pte
