@@ -150,6 +150,11 @@ void ServiceThread::Poll() {
         return;
       }
     }
+    if (!active()) {
+      // Guests gave it up while it waited for a CPU, which it has again.
+      not_served_in_a_row_.store(0, std::memory_order_relaxed);
+      active_.store(true, std::memory_order_relaxed);
+    }
     window = {now, 0, 0, 0, 0, 0, 0};
     used = used_now;
     preemptions = preemptions_now;

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <random>
 #include <thread>
 #include <vector>
@@ -59,22 +60,19 @@ struct VcpuOfTest {
 class Fixture {
  public:
   static constexpr size_t kVcpus = 4;
-  Fixture()
-      : service_(ExitlessPolicy(platform::ExitlessMode::kOn, 2, 100'000), kVcpus, 1000, 10,
-                 &stats) {
-    for (VcpuOfTest& vcpu : vcpus) service_.Register(&vcpu.gate);
+  Fixture() : service(Policy(), kVcpus, 1000, 10, &stats) {
+    for (VcpuOfTest& vcpu : vcpus) service.Register(&vcpu.gate);
   }
+  static ExitlessPolicy Policy() { return {platform::ExitlessMode::kOn, 2, 100'000}; }
   // As vCPU threads do when calls exit.
   void Wake() {
     ServiceThread::Burst burst;
-    for (unsigned i = 0; i < ExitlessPolicy::kBurstCalls; ++i) service_.OnExitedCall(&burst);
+    for (unsigned i = 0; i < ExitlessPolicy::kBurstCalls; ++i) service.OnExitedCall(&burst);
   }
 
   Stats stats;
   std::vector<VcpuOfTest> vcpus{kVcpus};
-
- private:
-  ServiceThread service_;
+  ServiceThread service;
 };
 
 // Any field, any time, and now and then a call.
@@ -161,6 +159,22 @@ TEST_CASE("guests that write their pages during service disturb nobody but thems
   CHECK(answered == fixture.vcpus[0].kernel.served);
   CHECK(fixture.stats.exitless_calls == served);
   CHECK(served > 0);
+}
+
+// While the service thread waits for a CPU, guests stop to post. It used to look at their pages for
+// 12 ms after that, in vain, until it parked and was woken again.
+TEST_CASE("guests that gave a service thread up post again when it is back") {
+  Fixture fixture;
+  bool again = false;
+  for (int attempt = 0; attempt < 50 && !again;
+       ++attempt) {  // it may park before, for want of calls
+    while (!fixture.service.active()) fixture.Wake();
+    for (uint64_t i = 0; i < Fixture::Policy().MaxUnserved(); ++i) fixture.service.OnNotServed();
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(100);
+    while (!again && std::chrono::steady_clock::now() < end) again = fixture.service.active();
+    while (fixture.service.active()) std::this_thread::yield();
+  }
+  CHECK(again);
 }
 
 }  // namespace
