@@ -128,7 +128,7 @@ absl::Status MakeTree(const fs::path& tree, const std::string& from) {
     if (error) return absl::InternalError(absl::StrCat(from, ": ", error.message()));
   }
   for (int i = 0; from.empty() && i < kTreeFiles; i++) {
-    const absl::Status written =
+    absl::Status written =
         WriteText(tree / absl::StrCat("file", i, ".c"), SourceText(kTreeLines + 13 * i));
     if (!written.ok()) return written;
   }

@@ -34,7 +34,7 @@ std::string FindProgram(const std::string& name) {
   if (absl::StrContains(name, '/')) return access(name.c_str(), X_OK) == 0 ? name : "";
   const char* const path = getenv("PATH");
   for (absl::string_view folder : absl::StrSplit(path == nullptr ? "" : path, ':')) {
-    const std::string candidate = absl::StrCat(folder, "/", name);
+    std::string candidate = absl::StrCat(folder, "/", name);
     if (access(candidate.c_str(), X_OK) == 0) return candidate;
   }
   return "";

@@ -146,7 +146,7 @@ std::string Reason(const Target& target, const Results& results) {
     if (absent != results.absent.end()) return absl::StrCat(runtime, ": ", absent->second);
   }
   for (const std::string& runtime : {target.runtime, target.against}) {
-    const std::string failure = FailureOf(target.workload, runtime, results);
+    std::string failure = FailureOf(target.workload, runtime, results);
     if (!failure.empty()) return failure;
   }
   return "not run";
