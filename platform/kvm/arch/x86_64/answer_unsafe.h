@@ -18,8 +18,8 @@
 namespace ringfence::kvm {
 
 // ThreadSanitizer would take the store for a plain one.
-[[gnu::no_sanitize("thread")]] inline void Answer(CallPage& page, int64_t result,
-                                                  bool whole_stores) {
+__attribute__((no_sanitize("thread"))) inline void Answer(CallPage& page, int64_t result,
+                                                          bool whole_stores) {
   static_assert(offsetof(CallPage, state) % 16 == 0);
   static_assert(offsetof(CallPage, trapped) == offsetof(CallPage, state) + 4);
   static_assert(offsetof(CallPage, rax) == offsetof(CallPage, state) + 8);
