@@ -27,8 +27,7 @@ struct AnswerPage {
   static constexpr uint64_t kKnown = uint64_t{1} << ANSWER_KNOWN_BIT;
   static constexpr uint64_t kLook = uint64_t{1} << ANSWER_LOOK_BIT;
   // By number: 0 = ask the sentry, kKnown with the answer below, or kLook with the number of looks
-  // that a FUTEX_WAIT may take below. The last stands for all
-  // numbers that are greater, and is 0.
+  // that a FUTEX_WAIT may take below. The last stands for all numbers that are greater, and is 0.
   std::atomic<uint64_t> entries[ANSWER_LAST + 1];
 };
 static_assert(sizeof(AnswerPage) == 4096);
